@@ -1,0 +1,247 @@
+"""The books read as a whole: what must hold of credits, generations, jobs and notices, and one order's story.
+
+Every check is a query that finds nothing when all is well. Most of what they look for the schema refuses; they are
+here because an auditor does not take the schema's word for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from neurocards.db.connection import Transaction
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Something that must never be true: which check found it, about what, and the figures."""
+
+    check: str
+    subject: str
+    detail: str
+
+
+CHECKS: Mapping[str, str] = {
+    "balance_is_sum_of_entries": """
+        select a.id::text, format('balance %s, entries %s, version %s, entries counted %s',
+                                  a.balance, coalesce(sum(e.delta), 0), a.version, count(e.version))
+          from accounts a left join entries e on e.account_id = a.id
+         group by a.id
+        having a.balance <> coalesce(sum(e.delta), 0) or a.version <> count(e.version)
+            or a.version <> coalesce(max(e.version), 0)
+    """,
+    "entries_form_a_chain": """
+        select account_id::text, format('version %s: %s after %s', version, balance_after, before)
+          from (select account_id, version, balance_after, delta,
+                       lag(balance_after, 1, 0) over (partition by account_id order by version) as before
+                  from entries) chain
+         where balance_after <> before + delta
+    """,
+    "transfer_has_two_sides": """
+        select t.id::text, format('%s entries, sum %s', count(e.version), coalesce(sum(e.delta), 0))
+          from transfers t left join entries e on e.transfer_id = t.id
+         group by t.id
+        having count(e.version) <> 2 or sum(e.delta) <> 0 or max(e.delta) <> t.amount_credits
+    """,
+    "customer_sums_to_zero": """
+        select customer_id::text, format('sum %s', sum(balance))
+          from accounts group by customer_id having sum(balance) <> 0
+    """,
+    "never_overdrawn": """
+        select id::text, format('%s/%s: %s', kind, funding, balance)
+          from accounts where case when kind = 'issued' then balance > 0 else balance < 0 end
+    """,
+    "held_is_price_of_open_generations": """
+        select a.customer_id::text, format('held %s, open generations %s', a.held, coalesce(g.open, 0))
+          from (select customer_id, sum(balance) as held from accounts where kind = 'held' group by customer_id) a
+          left join (select customer_id, sum(price_credits) as open from generations
+                      where state in ('queued', 'processing') group by customer_id) g using (customer_id)
+         where a.held <> coalesce(g.open, 0)
+    """,
+    "order_has_its_generations": """
+        select o.id::text, format('ordered %s, generations %s, jobs %s', o.count, count(g.id), count(j.id))
+          from orders o
+          left join generations g on g.order_id = o.id
+          left join jobs j on j.kind = 'generation' and j.subject_id = g.id
+         group by o.id
+        having count(g.id) <> o.count or count(j.id) <> o.count
+    """,
+    "generation_credits_match_its_state": """
+        select g.id::text, format('%s: held %s, settled %s, refunded %s of %s',
+                                  g.state, t.held, t.settled, t.refunded, g.price_credits)
+          from generations g
+          cross join lateral (
+              select coalesce(sum(amount_credits) filter (where kind = 'hold'), 0) as held,
+                     coalesce(sum(amount_credits) filter (where kind = 'settle'), 0) as settled,
+                     coalesce(sum(amount_credits) filter (where kind = 'refund'), 0) as refunded
+                from transfers where generation_id = g.id) t
+         where t.held <> g.price_credits
+            or t.settled <> case when g.state = 'completed' then g.price_credits else 0 end
+            or t.refunded <> case when g.state in ('failed', 'cancelled') then g.price_credits else 0 end
+    """,
+    "refund_returns_to_its_source": """
+        select r.id::text, format('hold %s %s, refund %s %s', h.funding, h.amount_credits, r.funding, r.amount_credits)
+          from transfers r join transfers h on h.id = r.ends_hold_id
+         where r.kind in ('settle', 'refund')
+           and (h.kind, h.generation_id, h.funding, h.amount_credits)
+               is distinct from ('hold', r.generation_id, r.funding, r.amount_credits)
+    """,
+    "job_ends_with_its_generation": """
+        select g.id::text, format('generation %s, job %s', g.state, j.state)
+          from generations g join jobs j on j.kind = 'generation' and j.subject_id = g.id
+         where (g.state in ('queued', 'processing')) <> (j.state in ('available', 'running'))
+            or (g.state = 'completed') <> (j.state = 'completed')
+    """,
+    "ended_generation_has_one_final_notice": """
+        select g.id::text, format('%s: %s final notices', g.state, count(n.id))
+          from generations g
+          left join notices n on n.generation_id = g.id and n.kind in ('video', 'failure')
+         group by g.id
+        having count(n.id) <> case when g.state in ('queued', 'processing') then 0 else 1 end
+    """,
+    "completed_generation_has_a_result": """
+        select g.id::text, format('%s succeeded attempts', count(a.id))
+          from generations g left join attempts a on a.generation_id = g.id and a.state = 'succeeded'
+         where g.state = 'completed'
+         group by g.id having count(a.id) <> 1
+    """,
+    "no_attempt_lives_after_its_generation": """
+        select a.id::text, format('attempt %s, generation %s', a.state, g.state)
+          from attempts a join generations g on g.id = a.generation_id
+         where (a.state in ('intent', 'unknown', 'accepted')) and g.state not in ('queued', 'processing')
+    """,
+    "no_generation_is_overdue": """
+        select id::text, format('deadline was %s', deadline_at)
+          from generations
+         where state in ('queued', 'processing') and deadline_at < clock_now() - interval '5 minutes'
+    """,
+}
+
+
+async def violations(tx: Transaction) -> list[Violation]:
+    """Everything that must not be; an empty list when the books are right."""
+    # One snapshot for all checks, or a transfer between two queries would look like a theft.
+    await tx.execute("set transaction isolation level repeatable read, read only")
+    found = []
+    for check, query in CHECKS.items():
+        cursor = await tx.execute(query.encode())
+        found += [Violation(check, subject, detail) for subject, detail in await cursor.fetchall()]
+    return found
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The size of the books: what the audit looked at. Credits are whole credits."""
+
+    customers: int
+    orders: int
+    generations: int
+    completed: int
+    failed: int
+    cancelled: int
+    open: int
+    transfers: int
+    issued_credits: int
+    available_credits: int
+    held_credits: int
+    spent_credits: int
+    notices_waiting: int
+    notices_undeliverable: int
+    updates_dead: int
+
+
+async def figures(tx: Transaction) -> Figures:
+    """Count everything once."""
+    cursor = tx.cursor(row_factory=class_row(Figures))
+    await cursor.execute(
+        """
+        select (select count(*) from customers) as customers,
+               (select count(*) from orders) as orders,
+               g.*,
+               (select count(*) from transfers) as transfers,
+               a.*,
+               (select count(*) from notices where state in ('pending', 'sending')) as notices_waiting,
+               (select count(*) from notices where state = 'undeliverable') as notices_undeliverable,
+               (select count(*) from updates where state = 'dead') as updates_dead
+          from (select count(*) as generations,
+                       count(*) filter (where state = 'completed') as completed,
+                       count(*) filter (where state = 'failed') as failed,
+                       count(*) filter (where state = 'cancelled') as cancelled,
+                       count(*) filter (where state in ('queued', 'processing')) as open
+                  from generations) g,
+               (select coalesce(-sum(balance) filter (where kind = 'issued'), 0)::bigint as issued_credits,
+                       coalesce(sum(balance) filter (where kind = 'available'), 0)::bigint as available_credits,
+                       coalesce(sum(balance) filter (where kind = 'held'), 0)::bigint as held_credits,
+                       coalesce(sum(balance) filter (where kind = 'spent'), 0)::bigint as spent_credits
+                  from accounts) a
+        """
+    )
+    counted = await cursor.fetchone()
+    if counted is None:
+        raise LookupError("the books could not be counted")
+    return counted
+
+
+async def stored_keys(tx: Transaction, *, after: UUID | None, limit: int = 500) -> Sequence[tuple[UUID, str, int]]:
+    """Videos that customers paid for: generation, key and size in bytes, page by page."""
+    cursor = await tx.execute(
+        "select id, video_key, size_bytes from generations"
+        " where state = 'completed' and (%(after)s::uuid is null or id > %(after)s) order by id limit %(limit)s",
+        {"after": after, "limit": limit},
+    )
+    return await cursor.fetchall()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to an order."""
+
+    at: datetime
+    what: str
+    detail: str
+
+
+async def story(tx: Transaction, order_id: UUID) -> list[Event]:
+    """Everything on record about one order, in the order in which it happened."""
+    cursor = tx.cursor(row_factory=class_row(Event))
+    await cursor.execute(
+        """
+        select at, what, coalesce(detail, '') as detail from (
+            select placed_at as at, 0 as rank, 'order placed' as what,
+                   format('number %s, %s × %s, %s credits each', number, count, template, price_credits) as detail
+              from orders where id = %(order_id)s
+            union all
+            select t.created_at, 1, 'credits ' || t.kind,
+                   format('video %s: %s %s, %s → %s', g.ordinal, t.amount_credits, t.funding, t.from_kind, t.to_kind)
+              from transfers t join generations g on g.id = t.generation_id where g.order_id = %(order_id)s
+            union all
+            select a.created_at, 2, 'attempt intended',
+                   format('video %s: attempt %s, %s %s', g.ordinal, a.number, a.provider, a.model)
+              from attempts a join generations g on g.id = a.generation_id where g.order_id = %(order_id)s
+            union all
+            select a.accepted_at, 3, 'attempt accepted', format('video %s: task %s', g.ordinal, a.task_id)
+              from attempts a join generations g on g.id = a.generation_id
+             where g.order_id = %(order_id)s and a.accepted_at is not null
+            union all
+            select a.ended_at, 4, 'attempt ' || a.state,
+                   format('video %s: %s', g.ordinal, coalesce(a.failure, 'result ready'))
+              from attempts a join generations g on g.id = a.generation_id
+             where g.order_id = %(order_id)s and a.ended_at is not null
+            union all
+            select g.finished_at, 5, 'video ' || g.state,
+                   format('video %s: %s', g.ordinal, coalesce(g.failure, format(
+                       '%s×%s, %s s, %s bytes, prompt by %s', g.width, g.height, round(g.seconds::numeric, 1),
+                       g.size_bytes, g.prompt_source)))
+              from generations g where g.order_id = %(order_id)s and g.finished_at is not null
+            union all
+            select coalesce(n.sent_at, n.created_at), 6, format('notice %s', n.state),
+                   concat_ws(' ', n.kind, n.stage, 'message ' || n.message_id, n.failure)
+              from notices n where n.order_id = %(order_id)s
+        ) events
+        order by at, rank
+        """,
+        {"order_id": order_id},
+    )
+    return await cursor.fetchall()

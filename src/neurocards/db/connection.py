@@ -1,0 +1,106 @@
+"""Connections to PostgreSQL: a pool, transactions that survive passing trouble, and a listener for hints."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+Transaction = AsyncConnection[TupleRow]
+"""An open transaction. Functions that take one never commit; who opened it does."""
+
+Result = TypeVar("Result")
+
+CONFLICT_RETRIES = 3
+POOL_WAIT_SECONDS = 10.0
+
+# A statement, a lock wait or a forgotten transaction ends by itself long before a lease or a person's patience does.
+SESSION_LIMITS = (
+    "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s -c timezone=UTC"
+)
+SOCKET_LIMITS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+Away = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""What is raised while the database is away: restarting, unreachable or out of connections."""
+
+
+class Database:
+    """The database as the rest of the program sees it. Open it with `async with`."""
+
+    def __init__(self, dsn: str, *, connections: int = 10) -> None:
+        self._conninfo = make_conninfo(dsn, options=SESSION_LIMITS, **SOCKET_LIMITS)
+        self._pool: AsyncConnectionPool[Transaction] = AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=connections,
+            timeout=POOL_WAIT_SECONDS,
+            # A process outlives any outage of its database; the pool keeps trying.
+            reconnect_timeout=float("inf"),
+            open=False,
+        )
+
+    async def __aenter__(self) -> "Database":
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction: committed at the end of the block, rolled back by any exception."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def run(self, work: Callable[[Transaction], Awaitable[Result]], *, patience_seconds: float = 0.0) -> Result:
+        """Run `work` in one transaction, again after a conflict, and again until the database is back.
+
+        `patience_seconds` bounds the second kind of waiting. An answer to COMMIT can be lost, so `work` must be
+        safe to repeat: guarded by a lease number or a unique key.
+        """
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + patience_seconds
+        conflicts = 0
+        pause = 0.05
+        while True:
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except (DeadlockDetected, SerializationFailure):
+                conflicts += 1
+                if conflicts > CONFLICT_RETRIES:
+                    raise
+                await asyncio.sleep(random.uniform(0.01, 0.05) * conflicts)  # noqa: S311 (jitter, no secret)
+            except Away:
+                if loop.time() + pause > gives_up_at:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2.0, pause * 2)
+
+    async def listen(self, *channels: str) -> AsyncIterator[str]:
+        """Yield a channel's name whenever it is notified, for ever, reconnecting by itself.
+
+        Also yields every channel after each (re)connection, since notifications may have been missed.
+        """
+        pause = 0.1
+        while True:
+            try:
+                async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    for channel in channels:
+                        await connection.execute(f"listen {channel}".encode())
+                    for channel in channels:
+                        yield channel
+                    pause = 0.1
+                    async for notification in connection.notifies():
+                        yield notification.channel
+            except Away:
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)

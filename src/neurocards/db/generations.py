@@ -1,0 +1,240 @@
+"""Generations and their attempts: recovery points are filled here, one step at a time.
+
+Decisions are made under a proved lease. Facts about the outside world (a task id) are recorded even by a worker that
+lost its lease: somebody has paid for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import kwargs_row
+
+from neurocards.db.connection import Transaction
+from neurocards.domain.generations import Attempt, AttemptState, Generation, GenerationState
+
+
+@dataclass(frozen=True)
+class Video:
+    """A finished video in the store: keys, size in pixels and bytes, length in seconds."""
+
+    video_key: str
+    cover_key: str
+    thumbnail_key: str
+    width: int
+    height: int
+    seconds: float
+    size_bytes: int
+
+
+def _generation(**columns: Any) -> Generation:  # Any: a row, typed by the columns selected below
+    return Generation(**{**columns, "state": GenerationState(columns["state"])})
+
+
+def _attempt(**columns: Any) -> Attempt:  # Any: a row, typed by the columns selected below
+    return Attempt(**{**columns, "state": AttemptState(columns["state"])})
+
+
+_GENERATION = (
+    "id, order_id, customer_id, ordinal, price_credits, state, prompt, prompt_source, frame_url, video_key, cover_key,"
+    " thumbnail_key, width, height, seconds, size_bytes, file_id, failure, deadline_at, created_at, finished_at"
+)
+_ATTEMPT = (
+    "id, generation_id, number, provider, model, lease_number, state, task_id, result_url, failure, created_at,"
+    " accepted_at, ended_at"
+)
+
+
+async def get(tx: Transaction, generation_id: UUID) -> Generation:
+    """The generation; raises LookupError."""
+    cursor = tx.cursor(row_factory=kwargs_row(_generation))
+    await cursor.execute(f"select {_GENERATION} from generations where id = %s".encode(), [generation_id])
+    generation = await cursor.fetchone()
+    if generation is None:
+        raise LookupError(f"no generation {generation_id}")
+    return generation
+
+
+async def of_order(tx: Transaction, order_id: UUID) -> Sequence[Generation]:
+    """The order's generations in their order."""
+    cursor = tx.cursor(row_factory=kwargs_row(_generation))
+    await cursor.execute(
+        f"select {_GENERATION} from generations where order_id = %s order by ordinal".encode(), [order_id]
+    )
+    return await cursor.fetchall()
+
+
+async def attempts(tx: Transaction, generation_id: UUID) -> Sequence[Attempt]:
+    """Every attempt at the generation, first to last."""
+    cursor = tx.cursor(row_factory=kwargs_row(_attempt))
+    await cursor.execute(
+        f"select {_ATTEMPT} from attempts where generation_id = %s order by number".encode(), [generation_id]
+    )
+    return await cursor.fetchall()
+
+
+async def clock(tx: Transaction) -> datetime:
+    """The time that leases, retries and deadlines share."""
+    cursor = await tx.execute("select clock_now()")
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("the clock gave no answer")
+    now: datetime = row[0]
+    return now
+
+
+# Recovery points: the caller has proved its lease in this transaction. -----------------------------------------
+
+
+async def begin(tx: Transaction, generation_id: UUID) -> None:
+    """A worker has taken it up."""
+    await tx.execute("update generations set state = 'processing' where id = %s and state = 'queued'", [generation_id])
+
+
+async def record_prompt(tx: Transaction, generation_id: UUID, *, prompt: str, source: str) -> None:
+    """The prompt is written; `source` is writer or template."""
+    await tx.execute(
+        "update generations set prompt = %s, prompt_source = %s where id = %s",
+        [prompt, source, generation_id],
+    )
+
+
+async def record_frame(tx: Transaction, generation_id: UUID, frame_url: str | None) -> None:
+    """The first frame lies with the provider; None when it must be uploaded anew."""
+    await tx.execute("update generations set frame_url = %s where id = %s", [frame_url, generation_id])
+
+
+async def record_video(tx: Transaction, generation_id: UUID, video: Video) -> None:
+    """The video is ours and sound."""
+    await tx.execute(
+        """
+        update generations
+           set video_key = %s, cover_key = %s, thumbnail_key = %s,
+               width = %s, height = %s, seconds = %s, size_bytes = %s
+         where id = %s
+        """,
+        [
+            video.video_key,
+            video.cover_key,
+            video.thumbnail_key,
+            video.width,
+            video.height,
+            video.seconds,
+            video.size_bytes,
+            generation_id,
+        ],
+    )
+
+
+async def tell_status(tx: Transaction, generation_id: UUID, stage: str) -> None:
+    """Write the notice that the generation has reached a stage, once."""
+    await tx.execute("select tell_status(%s, %s)", [generation_id, stage])
+
+
+async def settle(tx: Transaction, generation_id: UUID, lease_number: int) -> bool:
+    """Held credits become spent, the video goes out. False when the lease is lost."""
+    cursor = await tx.execute("select settle_generation(%s, %s)", [generation_id, lease_number])
+    return await cursor.fetchone() == ("settled",)
+
+
+async def refund(tx: Transaction, generation_id: UUID, *, lease_number: int | None, reason: str) -> bool:
+    """Credits go back and the customer is told. False when the lease is lost, or nothing was left to end."""
+    cursor = await tx.execute("select refund_generation(%s, %s, %s)", [generation_id, lease_number, reason])
+    return await cursor.fetchone() == ("refunded",)
+
+
+async def overdue(tx: Transaction, *, limit: int = 200) -> Sequence[UUID]:
+    """Generations that have not ended before their deadline."""
+    cursor = await tx.execute(
+        "select id from generations where state in ('queued', 'processing') and deadline_at < clock_now()"
+        " order by deadline_at limit %s",
+        [limit],
+    )
+    return [id for (id,) in await cursor.fetchall()]
+
+
+# Attempts ---------------------------------------------------------------------------------------------------------
+
+
+async def intend(
+    tx: Transaction, generation_id: UUID, *, attempt_id: UUID, provider: str, model: str, lease_number: int
+) -> None:
+    """Write down that a submit is about to leave. Commit this before the first byte does.
+
+    Safe to repeat with the same id. A second live attempt is refused by the index attempts_one_live.
+    """
+    await tx.execute(
+        """
+        insert into attempts (id, generation_id, number, provider, model, lease_number)
+        select %(id)s, %(generation_id)s, coalesce(max(number), 0) + 1, %(provider)s, %(model)s, %(lease_number)s
+          from attempts where generation_id = %(generation_id)s
+        on conflict (id) do nothing
+        """,
+        {
+            "id": attempt_id,
+            "generation_id": generation_id,
+            "provider": provider,
+            "model": model,
+            "lease_number": lease_number,
+        },
+    )
+
+
+async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> AttemptState:
+    """Record the fact that the provider accepted: needs no lease, and a late one is adopted if it can still be used.
+
+    Raises psycopg.errors.UniqueViolation when the task belongs to another attempt: its video must never reach
+    the wrong customer.
+    """
+    # The generation first, like everybody else: whether the task can be adopted must not change meanwhile.
+    await tx.execute(
+        "select 1 from generations where id = (select generation_id from attempts where id = %s) for no key update",
+        [attempt_id],
+    )
+    cursor = await tx.execute(
+        """
+        update attempts a
+           set task_id = %(task_id)s,
+               accepted_at = coalesce(accepted_at, clock_now()),
+               state = case
+                   when a.state in ('accepted', 'succeeded', 'failed', 'orphaned') then a.state
+                   when g.state in ('queued', 'processing') and g.video_key is null and not exists (
+                       select from attempts other
+                        where other.generation_id = a.generation_id and other.id <> a.id
+                          and other.state in ('intent', 'unknown', 'accepted', 'succeeded')) then 'accepted'
+                   else 'orphaned'
+               end
+          from generations g
+         where a.id = %(id)s and g.id = a.generation_id
+        returning a.state
+        """,
+        {"id": attempt_id, "task_id": task_id},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError(f"no attempt {attempt_id}")
+    return AttemptState(row[0])
+
+
+async def end_attempt(tx: Transaction, attempt_id: UUID, state: AttemptState, failure: str) -> None:
+    """The attempt was refused, failed, abandoned, or its answer was lost (unknown); `failure` says why."""
+    await tx.execute(
+        """
+        update attempts
+           set state = %(state)s, failure = %(failure)s,
+               ended_at = case when %(state)s = 'unknown' then null else clock_now() end
+         where id = %(id)s and state in ('intent', 'unknown', 'accepted', 'succeeded')
+        """,
+        {"id": attempt_id, "state": state, "failure": failure[:500]},
+    )
+
+
+async def record_result(tx: Transaction, attempt_id: UUID, result_url: str) -> None:
+    """The provider has a result."""
+    await tx.execute(
+        "update attempts set state = 'succeeded', result_url = %s, ended_at = clock_now()"
+        " where id = %s and state in ('accepted', 'succeeded')",
+        [result_url, attempt_id],
+    )

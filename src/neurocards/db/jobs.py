@@ -1,0 +1,150 @@
+"""The queue: what kind of work, for what, not before when. It knows nothing about videos.
+
+A claim gives a lease with a number. Every later write of the worker proves that number, so a worker that was paused,
+cut off or declared dead changes nothing.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from neurocards.db.connection import Transaction
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job. `attempt` is numbered from 1; `lease_number` is this claim's."""
+
+    id: int
+    kind: str
+    subject_id: UUID
+    attempt: int
+    lease_number: int
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """A job whose worker fell silent; `rescues` counts how often that happened since its last progress."""
+
+    kind: str
+    subject_id: UUID
+    rescues: int
+
+
+class LostLease(Exception):
+    """Somebody else holds the job, or it has ended: whatever we decided no longer counts."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"job {job.id} is no longer ours under lease {job.lease_number}")
+        self.job = job
+
+
+async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: float, held: Collection[int]) -> list[Job]:
+    """Take up to `limit` due jobs for one worker, oldest first; never one that it still holds."""
+    cursor = tx.cursor(row_factory=class_row(Job))
+    await cursor.execute(
+        """
+        -- Materialized: the rows are locked once and the update touches only those.
+        with due as materialized (
+            select id from jobs
+             where state = 'available' and run_at <= clock_now() and id <> all(%(held)s)
+             order by run_at, id
+             limit %(limit)s
+               for update skip locked
+        )
+        update jobs
+           set state = 'running', lease_owner = %(worker)s, lease_number = lease_number + 1,
+               lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
+          from due
+         where jobs.id = due.id
+        returning jobs.id, kind, subject_id, attempt, lease_number
+        """,
+        {"held": list(held), "limit": limit, "worker": worker, "lease_seconds": lease_seconds},
+    )
+    return await cursor.fetchall()
+
+
+async def prove(tx: Transaction, job: Job) -> None:
+    """Make sure that the lease is still ours, and keep it so until the transaction ends; raises LostLease."""
+    cursor = await tx.execute(
+        "select 1 from jobs where id = %s and lease_number = %s and state = 'running' for no key update",
+        [job.id, job.lease_number],
+    )
+    if await cursor.fetchone() is None:
+        raise LostLease(job)
+
+
+async def extend(tx: Transaction, jobs: Collection[Job], *, lease_seconds: float) -> set[int]:
+    """The heartbeat: extend the leases; returns the ids of those that were still ours."""
+    cursor = await tx.execute(
+        """
+        update jobs
+           set lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
+          from unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) held (id, number)
+         where jobs.id = held.id and lease_number = held.number and state = 'running'
+        returning jobs.id
+        """,
+        {
+            "ids": [job.id for job in jobs],
+            "numbers": [job.lease_number for job in jobs],
+            "lease_seconds": lease_seconds,
+        },
+    )
+    return {id for (id,) in await cursor.fetchall()}
+
+
+async def snooze(tx: Transaction, job: Job, *, seconds: float) -> None:
+    """Put the job back for later because nothing is wrong; raises LostLease."""
+    await _put_back(tx, job, seconds=seconds, spends_attempt=False, failure=None)
+
+
+async def retry(tx: Transaction, job: Job, *, seconds: float, spends_attempt: bool, failure: str) -> None:
+    """Put the job back for later because something failed and may pass; raises LostLease."""
+    await _put_back(tx, job, seconds=seconds, spends_attempt=spends_attempt, failure=failure)
+
+
+async def rescue(tx: Transaction, *, limit: int = 500) -> list[Rescued]:
+    """Return jobs whose lease expired to the queue. The late owner's lease proves nothing from here on."""
+    cursor = tx.cursor(row_factory=class_row(Rescued))
+    await cursor.execute(
+        """
+        with silent as materialized (
+            select id from jobs
+             where state = 'running' and lease_expires_at < clock_now()
+             order by lease_expires_at
+             limit %(limit)s
+               for update skip locked
+        )
+        update jobs
+           set state = 'available', run_at = clock_now(), rescues = rescues + 1,
+               lease_owner = null, lease_expires_at = null
+          from silent
+         where jobs.id = silent.id
+        returning kind, subject_id, rescues
+        """,
+        {"limit": limit},
+    )
+    return await cursor.fetchall()
+
+
+async def _put_back(tx: Transaction, job: Job, *, seconds: float, spends_attempt: bool, failure: str | None) -> None:
+    cursor = await tx.execute(
+        """
+        update jobs
+           set state = 'available', run_at = clock_now() + make_interval(secs => %(seconds)s),
+               attempt = attempt + %(spent)s, rescues = 0, failure = coalesce(%(failure)s, failure),
+               lease_owner = null, lease_expires_at = null
+         where id = %(id)s and lease_number = %(number)s and state = 'running'
+        """,
+        {
+            "id": job.id,
+            "number": job.lease_number,
+            "seconds": seconds,
+            "spent": int(spends_attempt),
+            "failure": failure,
+        },
+    )
+    if cursor.rowcount == 0:
+        raise LostLease(job)

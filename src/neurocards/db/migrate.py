@@ -1,0 +1,49 @@
+"""Brings the schema up to date: numbered SQL files, forward only, one at a time under an advisory lock."""
+
+from pathlib import Path
+
+import psycopg
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Any constant will do, as long as no other program locks the same one in this database.
+LOCK = 7_300_001
+
+
+class SchemaTooNew(Exception):
+    """The database was migrated by a newer version of neurocards."""
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Apply what is missing; returns the names of the files applied. Raises SchemaTooNew."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        await connection.execute("select pg_advisory_lock(%s)", [LOCK])
+        await connection.execute(
+            "create table if not exists migrations"
+            " (name text primary key, applied_at timestamptz not null default now())"
+        )
+        cursor = await connection.execute("select name from migrations")
+        applied = {name for (name,) in await cursor.fetchall()}
+        files = sorted(MIGRATIONS.glob("*.sql"))
+        unknown = applied - {file.name for file in files}
+        if unknown:
+            raise SchemaTooNew(
+                f"the database has migrations that this version does not know: {', '.join(sorted(unknown))}"
+            )
+        missing = [file for file in files if file.name not in applied]
+        for file in missing:
+            async with connection.transaction():
+                await connection.execute(file.read_bytes())
+                await connection.execute("insert into migrations (name) values (%s)", [file.name])
+        return [file.name for file in missing]
+
+
+async def pending(connection: psycopg.AsyncConnection) -> list[str]:
+    """The names of the files that the database lacks."""
+    cursor = await connection.execute("select to_regclass('migrations') is not null")
+    row = await cursor.fetchone()
+    applied: set[str] = set()
+    if row and row[0]:
+        cursor = await connection.execute("select name from migrations")
+        applied = {name for (name,) in await cursor.fetchall()}
+    return [file.name for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in applied]

@@ -1,0 +1,148 @@
+"""Notices waiting to be sent: in order per customer, paced, under a lease, each written once per cause."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg.rows import kwargs_row
+
+from neurocards.db.connection import Transaction
+
+
+class NoticeKind(StrEnum):
+    """What a notice does: edits the status card, hands over the video, or says why there is none."""
+
+    STATUS = "status"
+    VIDEO = "video"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A claimed notice. `attempt` is numbered from 1; `lease_number` is this claim's."""
+
+    id: int
+    customer_id: int
+    order_id: UUID
+    generation_id: UUID | None
+    kind: NoticeKind
+    stage: str | None
+    attempt: int
+    lease_number: int
+
+
+def _notice(
+    *,
+    id: int,
+    customer_id: int,
+    order_id: UUID,
+    generation_id: UUID | None,
+    kind: str,
+    stage: str | None,
+    attempt: int,
+    lease_number: int,
+) -> Notice:
+    return Notice(id, customer_id, order_id, generation_id, NoticeKind(kind), stage, attempt, lease_number)
+
+
+async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Notice]:
+    """Take the first open notice of up to `limit` customers who may be written to now.
+
+    A later notice of the same customer waits until the first has ended, whichever process sends it. A lease that
+    expired makes a notice claimable again: its sender died, and whether it was sent is not known.
+    """
+    cursor = tx.cursor(row_factory=kwargs_row(_notice))
+    await cursor.execute(
+        """
+        with first as materialized (
+            select n.id
+              from notices n
+              join chats c on c.customer_id = n.customer_id
+             where (n.state = 'pending' or n.lease_expires_at < clock_now())
+               and n.state in ('pending', 'sending')
+               and n.send_at <= clock_now()
+               and c.unreachable_since is null and c.write_after <= clock_now()
+               and not exists (
+                   select from notices earlier
+                    where earlier.customer_id = n.customer_id and earlier.id < n.id
+                      and earlier.state in ('pending', 'sending'))
+             order by n.id
+             limit %(limit)s
+               for update of n skip locked
+        )
+        update notices
+           set state = 'sending', lease_number = lease_number + 1,
+               lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
+          from first
+         where notices.id = first.id
+        returning notices.id, customer_id, order_id, generation_id, kind, stage, attempt, lease_number
+        """,
+        {"limit": limit, "lease_seconds": lease_seconds},
+    )
+    return await cursor.fetchall()
+
+
+async def overtaken(tx: Transaction, notice: Notice) -> bool:
+    """Whether the very next thing to tell this customer is a newer status of the same order."""
+    cursor = await tx.execute(
+        """
+        select kind = 'status' and order_id = %(order_id)s from notices
+         where customer_id = %(customer_id)s and id > %(id)s and state = 'pending'
+         order by id limit 1
+        """,
+        {"order_id": notice.order_id, "customer_id": notice.customer_id, "id": notice.id},
+    )
+    return await cursor.fetchone() == (True,)
+
+
+async def finish(
+    tx: Transaction, notice: Notice, *, state: str, message_id: int | None = None, pause_seconds: float = 0.0
+) -> bool:
+    """End a claimed notice as sent, superseded or undeliverable, and let its customer rest for a moment.
+
+    False when the lease was lost: the notice may have been sent twice.
+    """
+    cursor = await tx.execute(
+        """
+        update notices
+           set state = %(state)s, message_id = %(message_id)s, lease_expires_at = null,
+               sent_at = case when %(state)s = 'sent' then clock_now() end
+         where id = %(id)s and lease_number = %(number)s and state = 'sending'
+        """,
+        {"state": state, "message_id": message_id, "id": notice.id, "number": notice.lease_number},
+    )
+    if pause_seconds > 0:
+        await rest(tx, notice.customer_id, seconds=pause_seconds)
+    return cursor.rowcount == 1
+
+
+async def put_back(tx: Transaction, notice: Notice, *, seconds: float, failure: str, spends_attempt: bool) -> None:
+    """Try again later; the customer's other notices wait behind it."""
+    await tx.execute(
+        """
+        update notices
+           set state = 'pending', lease_expires_at = null, failure = %(failure)s,
+               attempt = attempt + %(spent)s, send_at = clock_now() + make_interval(secs => %(seconds)s)
+         where id = %(id)s and lease_number = %(number)s and state = 'sending'
+        """,
+        {
+            "failure": failure[:500],
+            "spent": int(spends_attempt),
+            "seconds": seconds,
+            "id": notice.id,
+            "number": notice.lease_number,
+        },
+    )
+
+
+async def rest(tx: Transaction, customer_id: int, *, seconds: float) -> None:
+    """Do not write to this customer for a while: the pace of a chat, or what Telegram asked for."""
+    await tx.execute(
+        "update chats set write_after = clock_now() + make_interval(secs => %s) where customer_id = %s",
+        [seconds, customer_id],
+    )
+
+
+async def keep_file_id(tx: Transaction, generation_id: UUID, file_id: str) -> None:
+    """Remember Telegram's own copy of the video: sending it again costs no upload."""
+    await tx.execute("update generations set file_id = %s where id = %s", [file_id, generation_id])

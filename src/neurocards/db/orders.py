@@ -1,0 +1,78 @@
+"""Orders: placed by one PostgreSQL function, read by everybody."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from neurocards.db.connection import Transaction
+from neurocards.domain.orders import Order
+
+
+class Outcome(StrEnum):
+    """What became of a confirmation."""
+
+    PLACED = "placed"
+    ALREADY_PLACED = "already_placed"
+    OUTDATED = "outdated"
+    PRICE_CHANGED = "price_changed"
+    NOT_ENOUGH_CREDITS = "not_enough_credits"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The answer of `place_order`: figures are there when the outcome is about them."""
+
+    outcome: Outcome
+    order_number: int | None
+    total_credits: int | None
+    available_credits: int | None
+
+
+_COLUMNS = (
+    "id, number, customer_id, photo_key, template, template_version, description, wishes, count, price_credits,"
+    " model, seconds, card_message_id, placed_at"
+)
+
+
+async def place(
+    tx: Transaction,
+    order_id: UUID,
+    *,
+    template_version: int,
+    model: str,
+    seconds: int,
+    price_credits: int,
+    deadline_seconds: int,
+) -> Placement:
+    """Turn the draft with this id into an order, once; see `place_order` in the migrations."""
+    cursor = await tx.execute(
+        "select outcome, order_number, total_credits, available_credits"
+        "  from place_order(%s, %s, %s, %s, %s, make_interval(secs => %s))",
+        [order_id, template_version, model, seconds, price_credits, deadline_seconds],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("place_order gave no answer")
+    outcome, *figures = row
+    return Placement(Outcome(outcome), *figures)
+
+
+async def find(tx: Transaction, order_id: UUID) -> Order | None:
+    """The order with this id, if there is one."""
+    cursor = tx.cursor(row_factory=class_row(Order))
+    await cursor.execute(f"select {_COLUMNS} from orders where id = %s".encode(), [order_id])
+    return await cursor.fetchone()
+
+
+async def find_number(tx: Transaction, number: int) -> Order | None:
+    """The order with this short number, if there is one."""
+    cursor = tx.cursor(row_factory=class_row(Order))
+    await cursor.execute(f"select {_COLUMNS} from orders where number = %s".encode(), [number])
+    return await cursor.fetchone()
+
+
+async def set_card(tx: Transaction, order_id: UUID, message_id: int) -> None:
+    """Record which message is the order's status card from now on."""
+    await tx.execute("update orders set card_message_id = %s where id = %s", [message_id, order_id])

@@ -1,0 +1,122 @@
+"""The inbox: every update of Telegram is stored once before anything else happens, then handled in order per person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from neurocards.db.connection import Transaction
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An update as it came. `person` is whose turn it takes; `urgent` ones (taps) go before messages."""
+
+    id: int
+    person: int
+    urgent: bool
+    body: dict[str, Any]  # Any: Telegram's JSON, typed by aiogram when it is handled
+
+
+@dataclass(frozen=True)
+class Update:
+    """A claimed update. `attempt` is numbered from 1; `lease_number` is this claim's."""
+
+    id: int
+    person: int
+    body: dict[str, Any]  # Any: as above
+    attempt: int
+    lease_number: int
+
+
+async def store(tx: Transaction, incoming: Sequence[Incoming]) -> int:
+    """Store updates; one that is known already changes nothing. Returns how many were new."""
+    cursor = await tx.execute(
+        """
+        insert into updates (id, person, urgent, body)
+        select * from unnest(%s::bigint[], %s::bigint[], %s::boolean[], %s::jsonb[])
+        on conflict (id) do nothing
+        """,
+        [
+            [update.id for update in incoming],
+            [update.person for update in incoming],
+            [update.urgent for update in incoming],
+            [Jsonb(update.body) for update in incoming],
+        ],
+    )
+    return cursor.rowcount
+
+
+async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Update]:
+    """Take the next update of up to `limit` people: taps first, else the oldest; one at a time per person."""
+    cursor = tx.cursor(row_factory=class_row(Update))
+    await cursor.execute(
+        """
+        with next as materialized (
+            select u.id
+              from updates u
+             where u.state in ('pending', 'handling')
+               and (u.state = 'pending' or u.lease_expires_at < clock_now())
+               and u.handle_at <= clock_now()
+               and not exists (
+                   select from updates other
+                    where other.person = u.person and other.state in ('pending', 'handling') and other.id <> u.id
+                      and (other.state = 'handling' and other.lease_expires_at >= clock_now()
+                           or (not other.urgent, other.id) < (not u.urgent, u.id)))
+             order by u.urgent desc, u.id
+             limit %(limit)s
+               for update skip locked
+        )
+        update updates
+           set state = 'handling', lease_number = lease_number + 1,
+               lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
+          from next
+         where updates.id = next.id
+        returning updates.id, person, body, attempt, lease_number
+        """,
+        {"limit": limit, "lease_seconds": lease_seconds},
+    )
+    return await cursor.fetchall()
+
+
+async def finish(tx: Transaction, update: Update, *, state: str = "handled", failure: str | None = None) -> None:
+    """The update is handled, or dead after failing again and again."""
+    await tx.execute(
+        """
+        update updates
+           set state = %(state)s, failure = coalesce(%(failure)s, failure), handled_at = clock_now(),
+               lease_expires_at = null
+         where id = %(id)s and lease_number = %(number)s and state = 'handling'
+        """,
+        {"state": state, "failure": failure, "id": update.id, "number": update.lease_number},
+    )
+
+
+async def put_back(tx: Transaction, update: Update, *, seconds: float, failure: str | None) -> None:
+    """Handle it again later; the person's other updates wait behind it. No failure: we are only shutting down."""
+    await tx.execute(
+        """
+        update updates
+           set state = 'pending', attempt = attempt + %(spent)s, failure = coalesce(%(failure)s, failure),
+               lease_expires_at = null, handle_at = clock_now() + make_interval(secs => %(seconds)s)
+         where id = %(id)s and lease_number = %(number)s and state = 'handling'
+        """,
+        {
+            "spent": int(failure is not None),
+            "failure": failure,
+            "seconds": seconds,
+            "id": update.id,
+            "number": update.lease_number,
+        },
+    )
+
+
+async def prune(tx: Transaction, *, older_than: timedelta) -> int:
+    """Forget handled updates. Telegram's numbers may start anew after a quiet week, so old ones must not block."""
+    cursor = await tx.execute(
+        "delete from updates where state = 'handled' and handled_at < clock_now() - %s", [older_than]
+    )
+    return cursor.rowcount

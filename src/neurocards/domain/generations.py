@@ -1,0 +1,130 @@
+"""A generation: one video to be made, its recovery points, and the pure function that says what comes next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+from uuid import UUID
+
+
+class GenerationState(StrEnum):
+    """What people see of a generation."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED)
+
+
+class AttemptState(StrEnum):
+    """What is known of one try at a provider."""
+
+    INTENT = "intent"
+    """Written before the request left; nothing is known yet."""
+    ACCEPTED = "accepted"
+    """The provider gave a task id."""
+    REFUSED = "refused"
+    """The provider made no task, or the request never left us."""
+    UNKNOWN = "unknown"
+    """The request left and the answer was lost: there may be a paid task."""
+    ABANDONED = "abandoned"
+    """An unknown one that nothing was heard of for so long that another try is allowed."""
+    SUCCEEDED = "succeeded"
+    """The provider has a result."""
+    FAILED = "failed"
+    """The provider failed, or its result was unusable."""
+    ORPHANED = "orphaned"
+    """Turned out accepted when nobody needed it any more; watched for its cost."""
+
+
+class Step(StrEnum):
+    """The next thing a generation needs."""
+
+    WRITE_PROMPT = "write_prompt"
+    UPLOAD_FRAME = "upload_frame"
+    SUBMIT = "submit"
+    DOUBT = "doubt"
+    """An answer was lost: wait for evidence instead of paying twice."""
+    WAIT = "wait"
+    FETCH = "fetch"
+    SETTLE = "settle"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One row of the generations table."""
+
+    id: UUID
+    order_id: UUID
+    customer_id: int
+    ordinal: int
+    price_credits: int
+    state: GenerationState
+    prompt: str | None
+    prompt_source: str | None
+    frame_url: str | None
+    video_key: str | None
+    cover_key: str | None
+    thumbnail_key: str | None
+    width: int | None
+    height: int | None
+    seconds: float | None
+    size_bytes: int | None
+    file_id: str | None
+    failure: str | None
+    deadline_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One row of the attempts table."""
+
+    id: UUID
+    generation_id: UUID
+    number: int
+    provider: str
+    model: str
+    lease_number: int
+    state: AttemptState
+    task_id: str | None
+    result_url: str | None
+    failure: str | None
+    created_at: datetime
+    accepted_at: datetime | None
+    ended_at: datetime | None
+
+
+def next_step(generation: Generation, latest: Attempt | None) -> Step:
+    """Say what a generation needs next: the first recovery point that is still empty."""
+    if generation.state.ended:
+        return Step.NOTHING
+    if generation.video_key is not None:
+        return Step.SETTLE
+    match latest.state if latest else AttemptState.REFUSED:
+        case AttemptState.INTENT | AttemptState.UNKNOWN:
+            return Step.DOUBT
+        case AttemptState.ACCEPTED:
+            return Step.WAIT
+        case AttemptState.SUCCEEDED:
+            return Step.FETCH
+        case AttemptState.REFUSED | AttemptState.FAILED | AttemptState.ABANDONED | AttemptState.ORPHANED:
+            if generation.prompt is None:
+                return Step.WRITE_PROMPT
+            if generation.frame_url is None:
+                return Step.UPLOAD_FRAME
+            return Step.SUBMIT
+        case unreachable:
+            assert_never(unreachable)
+
+
+def poll_seconds(waited_seconds: float) -> float:
+    """How long to wait before asking again: a second at first, later a tenth of the wait, at most 10 seconds."""
+    return min(10.0, max(1.0, waited_seconds / 10.0))

@@ -1,0 +1,51 @@
+"""What a video provider can answer: to a submit, and to the question how a task is getting on."""
+
+from dataclasses import dataclass
+
+from neurocards.domain.failures import Failure
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The provider made a task and will charge for it."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No task was made: trying again is safe where the failure allows it."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """The request left and no answer came that can be trusted: there may be a paid task."""
+
+    detail: str
+
+
+Submission = Accepted | Refused | Unanswered
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The task is waiting or being made."""
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The result can be fetched; the link may expire soon."""
+
+    result_url: str
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """The task ended without a result."""
+
+    failure: Failure
+
+
+Task = Pending | Succeeded | TaskFailed
