@@ -1,0 +1,5 @@
+"""python -m neurocards"""
+
+from neurocards.cli import main
+
+main()

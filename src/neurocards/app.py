@@ -1,0 +1,207 @@
+"""The composition root: settings in, wired processes out. The only place that constructs."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from neurocards import maintenance
+from neurocards.bot import Handling, Intake, TelegramMessenger, build_dispatcher, make_bot, set_up
+from neurocards.catalogue import load_catalogue
+from neurocards.db import migrate
+from neurocards.db.connection import Database
+from neurocards.db.embedded import EmbeddedPostgres
+from neurocards.domain.catalogue import Catalogue
+from neurocards.loops import Loop
+from neurocards.notices import Outbox
+from neurocards.production import Production
+from neurocards.providers.kie import Kie
+from neurocards.providers.openai_writer import OpenAIWriter
+from neurocards.settings import BadSettings, Settings
+from neurocards.storage import Store, open_store
+from neurocards.worker import Worker
+
+MAINTENANCE_SECONDS = 1.0
+PRUNE_SECONDS = 3600.0
+STALE_FILE_SECONDS = 3600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Basics:
+    """What every command stands on."""
+
+    settings: Settings
+    database: Database
+    store: Store
+    catalogue: Catalogue
+
+
+@asynccontextmanager
+async def open_dsn(settings: Settings) -> AsyncIterator[str]:
+    """The database's address. Without DATABASE_URL an embedded server is used, or started for as long as we live."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    folder = settings.neurocards_home / "postgres"
+    running = EmbeddedPostgres.attach(folder)
+    if running is not None:
+        yield running
+        return
+    server = await asyncio.to_thread(EmbeddedPostgres.start, folder)
+    try:
+        yield server.dsn
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
+    """Database, store and catalogue. An embedded database is migrated here; another one must be already."""
+    catalogue = load_catalogue(default_model=settings.video_model)
+    if catalogue.model.retired:
+        log.warning("model_retired", model=catalogue.model.id)
+    async with open_dsn(settings) as dsn:
+        if settings.database_url is None:
+            await migrate.migrate(dsn)
+        else:
+            await _refuse_old_schema(dsn)
+        async with Database(dsn, connections=settings.database_connections) as database:
+            store = open_store(settings.store_url, settings.neurocards_home)
+            yield Basics(settings, database, store, catalogue)
+
+
+async def run_bot(settings: Settings) -> None:
+    """Take orders until told to stop."""
+    bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(bot.session.close)
+        basics = await stack.enter_async_context(open_basics(settings))
+        dispatcher = build_dispatcher(
+            database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
+        )
+        await set_up(bot)
+        intake = Intake(bot, basics.database)
+        handling = Handling(bot, dispatcher, basics.database)
+        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.store, basics.catalogue))
+        await _run_until_stopped(
+            basics.database,
+            loops=[intake.run, handling.run, outbox.run, *_upkeep(basics.database)],
+            wakers={"updates": handling.wake, "notices": outbox.wake},
+        )
+
+
+async def run_worker(settings: Settings) -> None:
+    """Make videos until told to stop."""
+    bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
+    kie = Kie(
+        api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, api_key=settings.required("kie_api_key")
+    )
+    writer = (
+        OpenAIWriter(
+            base_url=settings.openai_base_url,
+            api_key=settings.openai_api_key.get_secret_value(),
+            model=settings.openai_model,
+        )
+        if settings.openai_api_key
+        else None
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(bot.session.close)
+        stack.push_async_callback(kie.close)
+        if writer is not None:
+            stack.push_async_callback(writer.close)
+        basics = await stack.enter_async_context(open_basics(settings))
+        production = Production(
+            basics.database,
+            basics.store,
+            basics.catalogue,
+            kie,
+            writer,
+            workspace=await asyncio.to_thread(_workspace, settings.neurocards_home),
+            lease_seconds=settings.lease_seconds,
+            doubt_seconds=settings.doubt_seconds,
+        )
+        worker = Worker(
+            basics.database,
+            {"generation": production},
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            slots=settings.worker_slots,
+            lease_seconds=settings.lease_seconds,
+        )
+        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.store, basics.catalogue))
+        await _run_until_stopped(
+            basics.database,
+            loops=[worker.run, outbox.run, *_upkeep(basics.database)],
+            wakers={"jobs": worker.wake, "notices": outbox.wake},
+        )
+
+
+Run = Callable[[asyncio.Event], Coroutine[None, None, None]]
+
+
+async def _run_until_stopped(
+    database: Database, *, loops: Sequence[Run], wakers: Mapping[str, Callable[[], None]]
+) -> None:
+    """Run the loops until SIGTERM or SIGINT; each then finishes what it is doing."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = asyncio.create_task(_pass_on_hints(database, wakers))
+    log.info("started")
+    try:
+        async with asyncio.TaskGroup() as group:
+            for run in loops:
+                group.create_task(run(stop))
+    finally:
+        listener.cancel()
+    log.info("stopped")
+
+
+async def _pass_on_hints(database: Database, wakers: Mapping[str, Callable[[], None]]) -> None:
+    async for channel in database.listen(*wakers):
+        wakers[channel]()
+
+
+def _upkeep(database: Database) -> list[Run]:
+    async def maintain() -> int:
+        await maintenance.turn(database)
+        return 0
+
+    async def prune() -> int:
+        await maintenance.prune(database)
+        return 0
+
+    return [
+        Loop("maintenance", maintain, pause_seconds=MAINTENANCE_SECONDS).run,
+        Loop("prune", prune, pause_seconds=PRUNE_SECONDS).run,
+    ]
+
+
+def _workspace(home: Path) -> Path:
+    """Where clips lie while they are checked; leftovers of a killed worker are swept."""
+    folder = home / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        if time.time() - left.stat().st_mtime > STALE_FILE_SECONDS:
+            left.unlink(missing_ok=True)
+    return folder
+
+
+async def _refuse_old_schema(dsn: str) -> None:
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10) as connection:
+            missing = await migrate.pending(connection)
+    except psycopg.OperationalError as error:
+        raise BadSettings(f"DATABASE_URL: the database does not answer: {str(error).strip()}") from error
+    if missing:
+        raise BadSettings(f"the database lacks {', '.join(missing)}: run ./neurocards migrate")

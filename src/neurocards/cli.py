@@ -1,0 +1,207 @@
+"""The commands. Each reads the settings, hands over to the composition root, and says in one line what is wrong."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from neurocards import app, payments
+from neurocards.audit import Report, audit
+from neurocards.catalogue import BadCatalogue
+from neurocards.db import books, customers, migrate, orders
+from neurocards.db.embedded import EmbeddedPostgresError
+from neurocards.db.migrate import SchemaTooNew
+from neurocards.logs import set_up_logs
+from neurocards.settings import BadSettings, Settings, read_settings
+
+commands = typer.Typer(
+    name="neurocards",
+    help="Product photos in, marketplace videos out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+Answer = TypeVar("Answer")
+
+
+class Refusal(Exception):
+    """The command was asked for something that is not there."""
+
+
+def main() -> None:
+    """Run one command; what an operator can mend is told in plain words and exits 1."""
+    try:
+        commands(prog_name="neurocards")
+    except (Refusal, BadSettings, BadCatalogue, EmbeddedPostgresError, SchemaTooNew) as error:
+        _give_up(str(error))
+    except psycopg.OperationalError as error:
+        _give_up(f"the database does not answer: {str(error).strip()}")
+
+
+@commands.command()
+def bot() -> None:
+    """Take orders from Telegram until stopped."""
+    settings = _settings()
+    asyncio.run(app.run_bot(settings))
+
+
+@commands.command()
+def worker() -> None:
+    """Make and deliver videos until stopped. Start as many as you like."""
+    settings = _settings()
+    asyncio.run(app.run_worker(settings))
+
+
+@commands.command(name="migrate")
+def migrate_command() -> None:
+    """Bring the database's schema up to date."""
+
+    async def run(settings: Settings) -> list[str]:
+        async with app.open_dsn(settings) as dsn:
+            return await migrate.migrate(dsn)
+
+    applied = _ask(run)
+    console.print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
+
+
+@commands.command(name="audit")
+def audit_command(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Compare the books with themselves and with the store; exits 1 when anything is wrong."""
+
+    async def run(settings: Settings) -> Report:
+        async with app.open_basics(settings) as basics:
+            return await audit(basics.database, basics.store)
+
+    report = _ask(run)
+    if as_json:
+        _print_json({"violations": [asdict(one) for one in report.violations], **asdict(report.figures)})
+    else:
+        show_report(report)
+    if report.violations:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def order(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id, or its short number.")]) -> None:
+    """Tell the whole story of one order: steps, attempts, credits, messages."""
+
+    async def run(settings: Settings) -> tuple[str, list[books.Event]]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            found = (
+                await orders.find_number(tx, int(order_id))
+                if order_id.isdecimal()
+                else await orders.find(tx, _uuid(order_id))
+            )
+            if found is None:
+                raise Refusal(f"there is no order {order_id}")
+            return f"Order {found.number} ({found.id})", await books.story(tx, found.id)
+
+    title, events = _ask(run)
+    show_story(title, events)
+
+
+@commands.command()
+def grant(
+    telegram_id: Annotated[int, typer.Argument(help="The customer's Telegram id.")],
+    credits: Annotated[int, typer.Argument(min=1, help="How many free credits.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the transfer.")],
+    cause: Annotated[
+        str | None, typer.Option(help="An identity of this gift: the same one again gives nothing more.")
+    ] = None,
+) -> None:
+    """Give a customer free credits."""
+
+    async def run(settings: Settings) -> tuple[bool, int]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            customer = await customers.find(tx, telegram_id)
+            if customer is None:
+                raise Refusal(f"there is no customer with Telegram id {telegram_id}")
+            moved = await payments.grant(tx, customer.id, amount=credits, cause=cause or uuid4().hex, reason=reason)
+            return moved, (await customers.get(tx, customer.id)).available_credits
+
+    moved, available = _ask(run)
+    console.print(f"{'Granted' if moved else 'Granted before, nothing changed'}; the customer has {available} now.")
+
+
+@commands.command()
+def demo(
+    photo: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Your product photo instead of the sample.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to put the video.")] = None,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the orders instead of waiting for Ctrl-C.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="How many worker processes.")] = 1,
+    order_count: Annotated[int, typer.Option("--orders", min=1, max=500, help="How many sellers order at once.")] = 1,
+) -> None:
+    """Play the main job with simulators: no keys, no accounts, nothing to install."""
+    from neurocards.demo.show import run_demo  # noqa: PLC0415 (production commands need none of it)
+
+    raise typer.Exit(run_demo(photo=photo, out=out, leave=leave, workers=workers, orders=order_count))
+
+
+def show_report(report: Report, *, to: Console = console) -> None:
+    """Print an audit's report for people."""
+    figures = report.figures
+    to.print(
+        f"Books: {figures.orders} orders, {figures.generations} videos"
+        f" ({figures.completed} completed, {figures.failed} failed, {figures.cancelled} cancelled,"
+        f" {figures.open} open), {figures.transfers} transfers."
+    )
+    to.print(
+        f"Credits: {figures.issued_credits} issued = {figures.available_credits} available"
+        f" + {figures.held_credits} held + {figures.spent_credits} spent."
+    )
+    if not report.violations:
+        to.print("[green]Audit clean:[/green] nothing lost, nothing doubled.")
+        return
+    table = Table("Check", "About", "Found", title=f"{len(report.violations)} violations", title_style="bold red")
+    for one in report.violations:
+        table.add_row(one.check, one.subject, one.detail)
+    to.print(table)
+
+
+def show_story(title: str, events: list[books.Event], *, to: Console = console) -> None:
+    """Print an order's story for people."""
+    table = Table("When", "What", "Detail", title=title, title_justify="left")
+    for event in events:
+        table.add_row(f"{event.at:%H:%M:%S.%f}"[:-3], event.what, event.detail)
+    to.print(table)
+
+
+def _settings() -> Settings:
+    settings = read_settings()
+    set_up_logs(settings.log_format)
+    return settings
+
+
+def _ask(run: Callable[[Settings], Coroutine[Any, Any, Answer]]) -> Answer:
+    return asyncio.run(run(_settings()))
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Refusal(f"{text!r} is neither an order's id nor its number") from error
+
+
+def _print_json(value: dict[str, Any]) -> None:  # Any: whatever JSON can hold
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def _give_up(message: str) -> NoReturn:
+    for line in message.splitlines():
+        sys.stderr.write(f"neurocards: {line}\n")
+    raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""Words, not code: texts, templates and models. `neurocards.catalogue` and `neurocards.texts` read them."""

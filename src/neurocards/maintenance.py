@@ -1,0 +1,62 @@
+"""Periodic single turns: rescue what silent workers held, refund what is overdue, forget what is done with.
+
+Every process runs them. They are safe to run anywhere at the same time, and none of them needs a worker to be alive.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from neurocards.db import generations, jobs, updates
+from neurocards.db.connection import Database, Transaction
+from neurocards.domain.failures import Reason
+
+POISON_RESCUES = 3
+"""A job that silenced its worker this often without progress is given up."""
+
+UPDATES_KEPT = timedelta(days=3)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn did."""
+
+    rescued: int
+    overdue: int
+    poisonous: int
+
+
+async def turn(database: Database) -> Turn:
+    """Rescue and refund once; returns what was done."""
+    rescued = await database.run(jobs.rescue)
+    poison = [job.subject_id for job in rescued if job.rescues >= POISON_RESCUES]
+    for generation_id in poison:
+        await _give_up(database, generation_id, Reason.INTERNAL)
+    overdue = await database.run(generations.overdue)
+    for generation_id in overdue:
+        await _give_up(database, generation_id, Reason.DEADLINE)
+    done = Turn(rescued=len(rescued), overdue=len(overdue), poisonous=len(poison))
+    if any((done.rescued, done.overdue, done.poisonous)):
+        log.warning("maintenance", rescued=done.rescued, overdue=done.overdue, poisonous=done.poisonous)
+    return done
+
+
+async def prune(database: Database) -> int:
+    """Forget handled updates; returns how many."""
+
+    async def forget(tx: Transaction) -> int:
+        return await updates.prune(tx, older_than=UPDATES_KEPT)
+
+    return await database.run(forget)
+
+
+async def _give_up(database: Database, generation_id: UUID, reason: Reason) -> None:
+    async def refund(tx: Transaction) -> bool:
+        return await generations.refund(tx, generation_id, lease_number=None, reason=reason)
+
+    if await database.run(refund):
+        log.error("given_up", generation_id=str(generation_id), reason=reason.value)

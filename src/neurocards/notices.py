@@ -1,0 +1,205 @@
+"""What customers are told: written in the commit it tells of, sent in order per customer, paced, retried.
+
+Sending can be repeated only after an answer was lost; nothing is ever dropped because of passing trouble. A customer
+who blocked the bot gets everything when they are back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import structlog
+
+from neurocards.db import customers, generations, notices, orders
+from neurocards.db.connection import Away, Database, Transaction
+from neurocards.db.customers import Customer
+from neurocards.db.notices import Notice, NoticeKind
+from neurocards.domain.failures import Failure, FailureKind, Reason, backoff_seconds
+from neurocards.domain.generations import Generation
+from neurocards.domain.orders import Order
+from neurocards.loops import Loop, Slots
+
+CHAT_PAUSE_SECONDS = 1.0
+"""Telegram takes about one message a second in one chat."""
+
+LEASE_SECONDS = 330.0
+"""Longer than the longest upload (messenger's own limit), so that no video is sent twice while it is being sent."""
+
+SLOTS = 30
+POLL_SECONDS = 0.25
+DRAIN_SECONDS = 25.0
+LONGEST_PAUSE_SECONDS = 60.0
+RECORD_PATIENCE_SECONDS = 120.0
+
+log = structlog.get_logger()
+
+
+class Unreachable(Exception):
+    """The customer blocked the bot or is gone: no retry helps until they come back."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """An order as it is told to its customer. `generation` is the one the notice is about, if it is about one."""
+
+    customer: Customer
+    order: Order
+    generations: Sequence[Generation]
+    generation: Generation | None
+    stage: str | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the customer got: the message, and Telegram's own id of the video in it."""
+
+    message_id: int
+    file_id: str | None = None
+
+
+class Messenger(Protocol):
+    """Whoever can write to customers. Raises Failure, or Unreachable."""
+
+    async def show_status(self, story: Story) -> Sent:
+        """Bring the order's status card up to date: edit it, or send a new one where it is gone."""
+        ...
+
+    async def deliver(self, story: Story) -> Sent:
+        """Hand over the finished video of `story.generation`."""
+        ...
+
+    async def tell_failure(self, story: Story) -> Sent:
+        """Say why there is no video and that the credits are back."""
+        ...
+
+
+class Outbox:
+    """Sends what is waiting. Any number of processes may run one."""
+
+    def __init__(
+        self, database: Database, messenger: Messenger, *, chat_pause_seconds: float = CHAT_PAUSE_SECONDS
+    ) -> None:
+        self._database = database
+        self._messenger = messenger
+        self._chat_pause_seconds = chat_pause_seconds
+        self._loop = Loop("outbox", self.turn, pause_seconds=POLL_SECONDS)
+        self._slots = Slots(SLOTS, when_free=self._loop.wake)
+
+    def wake(self) -> None:
+        """Look now: something was announced."""
+        self._loop.wake()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until `stop` is set, then finish what is being sent."""
+        await self._loop.run(stop)
+        await self._slots.drain(seconds=DRAIN_SECONDS)
+
+    async def turn(self) -> int:
+        """Start sending the next notice of as many customers as there are free slots; returns how many."""
+        if self._slots.free == 0:
+            return 0
+
+        async def claim(tx: Transaction) -> list[Notice]:
+            return await notices.claim(tx, limit=self._slots.free, lease_seconds=LEASE_SECONDS)
+
+        claimed = await self._database.run(claim)
+        for notice in claimed:
+            self._slots.start(notice.id, self._send(notice))
+        return len(claimed)
+
+    async def idle(self) -> None:
+        """Wait until nothing is being sent here; for turns taken by hand."""
+        await self._slots.idle()
+
+    async def _send(self, notice: Notice) -> None:
+        logger = log.bind(notice_id=notice.id, order_id=str(notice.order_id), kind=notice.kind.value)
+        try:
+            story = await self._database.run(lambda tx: self._read(tx, notice))
+            if story is None:
+                return
+            sent = await self._say(notice.kind, story)
+        except Unreachable:
+            logger.info("customer_unreachable")
+            await self._record(lambda tx: self._set_aside(tx, notice))
+        except Failure as raised:
+            failure = raised
+            logger.warning("notice_failed", failure=str(failure), attempt=notice.attempt)
+            await self._record(lambda tx: self._put_off(tx, notice, failure))
+        except Away:
+            # The lease runs out and the notice is taken up again.
+            logger.warning("notice_interrupted")
+        except Exception as error:
+            # A fault of ours must not hold up the customer's other notices for ever, nor end the process.
+            logger.exception("notice_crashed")
+            crash = Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error))
+            await self._record(lambda tx: self._put_off(tx, notice, crash))
+        else:
+            await self._record(lambda tx: self._finish(tx, notice, sent))
+            logger.debug("notice_sent", stage=notice.stage)
+
+    async def _read(self, tx: Transaction, notice: Notice) -> Story | None:
+        """What to say; None when a newer status follows at once and says it all."""
+        if notice.kind is NoticeKind.STATUS and await notices.overtaken(tx, notice):
+            await notices.finish(tx, notice, state="superseded")
+            return None
+        order = await orders.find(tx, notice.order_id)
+        if order is None:
+            raise LookupError(f"notice {notice.id} is about no order")
+        of_order = await generations.of_order(tx, order.id)
+        return Story(
+            customer=await customers.get(tx, notice.customer_id),
+            order=order,
+            generations=of_order,
+            generation=next((one for one in of_order if one.id == notice.generation_id), None),
+            stage=notice.stage,
+        )
+
+    async def _say(self, kind: NoticeKind, story: Story) -> Sent:
+        match kind:
+            case NoticeKind.STATUS:
+                return await self._messenger.show_status(story)
+            case NoticeKind.VIDEO:
+                return await self._messenger.deliver(story)
+            case NoticeKind.FAILURE:
+                return await self._messenger.tell_failure(story)
+            case _:
+                assert_never(kind)
+
+    async def _finish(self, tx: Transaction, notice: Notice, sent: Sent) -> None:
+        await notices.finish(
+            tx, notice, state="sent", message_id=sent.message_id, pause_seconds=self._chat_pause_seconds
+        )
+        if notice.kind is NoticeKind.STATUS:
+            await orders.set_card(tx, notice.order_id, sent.message_id)
+        if notice.generation_id is not None and sent.file_id is not None:
+            await notices.keep_file_id(tx, notice.generation_id, sent.file_id)
+
+    async def _set_aside(self, tx: Transaction, notice: Notice) -> None:
+        await customers.set_reachable(tx, notice.customer_id, reachable=False)
+        await notices.put_back(tx, notice, seconds=0, failure="unreachable", spends_attempt=False)
+
+    async def _put_off(self, tx: Transaction, notice: Notice, failure: Failure) -> None:
+        match failure.kind:
+            case FailureKind.PERMANENT:
+                await notices.finish(tx, notice, state="undeliverable")
+            case FailureKind.RATE_LIMITED | FailureKind.OUTAGE:
+                pause = failure.retry_after_seconds or LONGEST_PAUSE_SECONDS
+                # The whole chat rests: another notice would only meet the same answer.
+                await notices.rest(tx, notice.customer_id, seconds=pause)
+                await notices.put_back(tx, notice, seconds=pause, failure=str(failure), spends_attempt=False)
+            case FailureKind.TEMPORARY:
+                # No limit: a finished video is owed, however long Telegram is away.
+                pause = min(LONGEST_PAUSE_SECONDS, backoff_seconds(min(notice.attempt, 4)))
+                await notices.put_back(
+                    tx, notice, seconds=pause, failure=str(failure), spends_attempt=notice.attempt < 1000
+                )
+            case _:
+                assert_never(failure.kind)
+
+    async def _record(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        try:
+            await self._database.run(work, patience_seconds=RECORD_PATIENCE_SECONDS)
+        except Away:
+            # The lease runs out; what was sent may be sent once more.
+            log.exception("notice_not_recorded")

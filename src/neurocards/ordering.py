@@ -1,0 +1,49 @@
+"""A confirmed draft becomes an order: priced from the catalogue, placed in one transaction, once."""
+
+from uuid import UUID
+
+from neurocards.db import orders
+from neurocards.db.connection import Database, Transaction
+from neurocards.db.orders import Placement
+from neurocards.domain.catalogue import Catalogue
+from neurocards.domain.orders import Draft
+
+# Someone tapped and is looking at the screen: a database restart is waited for, an outage is told.
+PATIENCE_SECONDS = 5.0
+
+
+async def place_order(
+    database: Database,
+    catalogue: Catalogue,
+    draft_id: UUID,
+    template_id: str | None,
+    *,
+    deadline_seconds: int,
+) -> Placement:
+    """Place the order of the draft with this id, however often it is asked for.
+
+    `template_id` is what the draft says now, None when the draft is gone; then the answer is what became of it.
+    Raises psycopg.OperationalError or PoolTimeout when the database stays away; asking again is safe.
+    """
+    template = catalogue.templates.get(template_id or "")
+    model = catalogue.model
+
+    async def place(tx: Transaction) -> Placement:
+        return await orders.place(
+            tx,
+            draft_id,
+            template_version=template.version if template else 0,
+            model=model.id,
+            seconds=model.seconds,
+            price_credits=template.price_credits if template else 0,
+            deadline_seconds=deadline_seconds,
+        )
+
+    return await database.run(place, patience_seconds=PATIENCE_SECONDS)
+
+
+def price(catalogue: Catalogue, draft: Draft) -> int:
+    """Credits for one video of the draft, as of now; raises KeyError when its template is no longer on sale."""
+    if draft.template is None:
+        raise KeyError("the draft has no template yet")
+    return catalogue.templates[draft.template].price_credits

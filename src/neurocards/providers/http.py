@@ -1,0 +1,47 @@
+"""What the adapters share: one HTTP client that never repeats a request by itself, and network trouble in our words."""
+
+import httpx2
+
+from neurocards import __version__
+from neurocards.domain.failures import Failure, FailureKind, Reason
+
+# KIE's gateway refuses clients without a plain name.
+USER_AGENT = f"neurocards/{__version__}"
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""More than any answer of an API needs; whatever is longer is not an answer."""
+
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""The request never left us: nothing can have come of it."""
+
+UNREACHABLE_PAUSE_SECONDS = 5.0
+
+
+def make_client() -> httpx2.AsyncClient:
+    """A client for one service: no retries, no redirects, bounded waiting."""
+    return httpx2.AsyncClient(
+        headers={"User-Agent": USER_AGENT},
+        timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        transport=httpx2.AsyncHTTPTransport(retries=0, limits=httpx2.Limits(max_connections=100)),
+    )
+
+
+def network_failure(error: httpx2.HTTPError | httpx2.InvalidURL) -> Failure:
+    """Network trouble of a request that is safe to repeat."""
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, NOT_SENT):
+        return Failure(FailureKind.OUTAGE, Reason.PROVIDER, message, retry_after_seconds=UNREACHABLE_PAUSE_SECONDS)
+    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, message)
+
+
+def retry_after(response: httpx2.Response) -> float | None:
+    """The seconds of a Retry-After header, when it has a sane number."""
+    try:
+        seconds = float(response.headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= 3600 else None

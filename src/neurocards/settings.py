@@ -1,0 +1,80 @@
+"""The environment, read once into one frozen `Settings`. A setting is a name, a default and a sentence."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from neurocards.catalogue import DEFAULT_MODEL
+
+
+class BadSettings(Exception):
+    """A setting is missing or wrong; the message has one line per problem."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Environment variables win over a `.env` file in the current folder."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    bot_token: SecretStr | None = Field(None, description="The Telegram bot's token, from @BotFather.")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 or newer. Without it an embedded server runs below NEUROCARDS_HOME."
+    )
+    kie_api_key: SecretStr | None = Field(None, description="The key of the KIE.ai account that makes the videos.")
+    openai_api_key: SecretStr | None = Field(
+        None, description="The key for the prompt writer. Without it each template's own text is the prompt."
+    )
+
+    telegram_api_url: str = Field("https://api.telegram.org", description="Base address of the Bot API.")
+    kie_api_url: str = Field("https://api.kie.ai", description="Base address of KIE's API.")
+    kie_upload_url: str = Field("https://kieai.redpandaai.co", description="Base address of KIE's file upload.")
+    openai_base_url: str = Field("https://api.openai.com/v1", description="Base address of the prompt writer's API.")
+    openai_model: str = Field("gpt-6-luna", description="The model that writes prompts.")
+    video_model: str = Field(DEFAULT_MODEL, description="The model that makes videos: an id from content/models.")
+
+    neurocards_home: Path = Field(
+        Path(".neurocards"), description="Folder for the embedded database, the store and temporary files."
+    )
+    store_url: str | None = Field(
+        None,
+        description="Object store for photos and videos, e.g. s3://bucket. Default: a folder in NEUROCARDS_HOME.",
+    )
+
+    welcome_credits: Annotated[int, Field(ge=0)] = Field(1, description="Free credits for a new customer.")
+    order_deadline_seconds: Annotated[int, Field(ge=60)] = Field(
+        3600, description="An order that has not ended after this time is refunded."
+    )
+    worker_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        100, description="Steps one worker runs at once. Waiting for a provider takes no slot."
+    )
+    lease_seconds: Annotated[float, Field(ge=2)] = Field(
+        30.0, description="How long a worker may be silent before others take over its jobs."
+    )
+    doubt_seconds: Annotated[float, Field(ge=1)] = Field(
+        300.0, description="How long a submit whose answer was lost waits for evidence before one more try."
+    )
+    database_connections: Annotated[int, Field(ge=2)] = Field(10, description="Connections one process may hold.")
+    log_format: Annotated[str, Field(pattern="^(console|json)$")] = Field(
+        "console", description="console for people, json for machines."
+    )
+
+    def required(self, name: str) -> str:
+        """The value of a secret that this process cannot do without; raises BadSettings."""
+        secret = getattr(self, name)
+        if not isinstance(secret, SecretStr):
+            raise BadSettings(f"{name.upper()} is not set: {type(self).model_fields[name].description}")
+        return secret.get_secret_value()
+
+
+def read_settings() -> Settings:
+    """Read the environment; raises BadSettings with one line per problem."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise BadSettings(
+            "\n".join(f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors())
+        ) from error
