@@ -10,15 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import structlog
 
 from neurocards import maintenance
 from neurocards.bot import Handling, Intake, TelegramMessenger, build_dispatcher, make_bot, set_up
 from neurocards.catalogue import load_catalogue
-from neurocards.db import migrate
+from neurocards.db import embedded, migrate
 from neurocards.db.connection import Database
-from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Outbox
@@ -53,11 +51,11 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url.get_secret_value()
         return
     folder = settings.neurocards_home / "postgres"
-    running = EmbeddedPostgres.attach(folder)
+    running = embedded.attach(folder)
     if running is not None:
         yield running
         return
-    server = await asyncio.to_thread(EmbeddedPostgres.start, folder)
+    server = await asyncio.to_thread(embedded.EmbeddedPostgres.start, folder)
     try:
         yield server.dsn
     finally:
@@ -73,8 +71,8 @@ async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
     async with open_dsn(settings) as dsn:
         if settings.database_url is None:
             await migrate.migrate(dsn)
-        else:
-            await _refuse_old_schema(dsn)
+        elif missing := await migrate.pending(dsn):
+            raise BadSettings(f"the database lacks {', '.join(missing)}: run ./neurocards migrate")
         async with Database(dsn, connections=settings.database_connections) as database:
             store = open_store(settings.store_url, settings.neurocards_home)
             yield Basics(settings, database, store, catalogue)
@@ -195,13 +193,3 @@ def _workspace(home: Path) -> Path:
         if time.time() - left.stat().st_mtime > STALE_FILE_SECONDS:
             left.unlink(missing_ok=True)
     return folder
-
-
-async def _refuse_old_schema(dsn: str) -> None:
-    try:
-        async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10) as connection:
-            missing = await migrate.pending(connection)
-    except psycopg.OperationalError as error:
-        raise BadSettings(f"DATABASE_URL: the database does not answer: {str(error).strip()}") from error
-    if missing:
-        raise BadSettings(f"the database lacks {', '.join(missing)}: run ./neurocards migrate")

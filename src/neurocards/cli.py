@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID, uuid4
 
-import psycopg
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurocards import app, payments
 from neurocards.audit import Report, audit
 from neurocards.catalogue import BadCatalogue
+from neurocards.console import console, show_report, show_story
 from neurocards.db import books, customers, migrate, orders
+from neurocards.db.connection import Away
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
 from neurocards.logs import set_up_logs
@@ -30,7 +29,6 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
 Answer = TypeVar("Answer")
 
 
@@ -44,7 +42,7 @@ def main() -> None:
         commands(prog_name="neurocards")
     except (Refusal, BadSettings, BadCatalogue, EmbeddedPostgresError, SchemaTooNew) as error:
         _give_up(str(error))
-    except psycopg.OperationalError as error:
+    except Away as error:
         _give_up(f"the database does not answer: {str(error).strip()}")
 
 
@@ -149,35 +147,6 @@ def demo(
     from neurocards.demo.show import run_demo  # noqa: PLC0415 (production commands need none of it)
 
     raise typer.Exit(run_demo(photo=photo, out=out, leave=leave, workers=workers, orders=order_count))
-
-
-def show_report(report: Report, *, to: Console = console) -> None:
-    """Print an audit's report for people."""
-    figures = report.figures
-    to.print(
-        f"Books: {figures.orders} orders, {figures.generations} videos"
-        f" ({figures.completed} completed, {figures.failed} failed, {figures.cancelled} cancelled,"
-        f" {figures.open} open), {figures.transfers} transfers."
-    )
-    to.print(
-        f"Credits: {figures.issued_credits} issued = {figures.available_credits} available"
-        f" + {figures.held_credits} held + {figures.spent_credits} spent."
-    )
-    if not report.violations:
-        to.print("[green]Audit clean:[/green] nothing lost, nothing doubled.")
-        return
-    table = Table("Check", "About", "Found", title=f"{len(report.violations)} violations", title_style="bold red")
-    for one in report.violations:
-        table.add_row(one.check, one.subject, one.detail)
-    to.print(table)
-
-
-def show_story(title: str, events: list[books.Event], *, to: Console = console) -> None:
-    """Print an order's story for people."""
-    table = Table("When", "What", "Detail", title=title, title_justify="left")
-    for event in events:
-        table.add_row(f"{event.at:%H:%M:%S.%f}"[:-3], event.what, event.detail)
-    to.print(table)
 
 
 def _settings() -> Settings:

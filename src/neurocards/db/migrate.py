@@ -38,12 +38,12 @@ async def migrate(dsn: str) -> list[str]:
         return [file.name for file in missing]
 
 
-async def pending(connection: psycopg.AsyncConnection) -> list[str]:
+async def pending(dsn: str) -> list[str]:
     """The names of the files that the database lacks."""
-    cursor = await connection.execute("select to_regclass('migrations') is not null")
-    row = await cursor.fetchone()
-    applied: set[str] = set()
-    if row and row[0]:
-        cursor = await connection.execute("select name from migrations")
-        applied = {name for (name,) in await cursor.fetchall()}
-    return [file.name for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in applied]
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        cursor = await connection.execute("select to_regclass('migrations') is not null")
+        applied: set[str] = set()
+        if await cursor.fetchone() == (True,):
+            cursor = await connection.execute("select name from migrations")
+            applied = {name for (name,) in await cursor.fetchall()}
+        return [file.name for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in applied]

@@ -73,6 +73,15 @@ async def find_number(tx: Transaction, number: int) -> Order | None:
     return await cursor.fetchone()
 
 
+async def latest(tx: Transaction, customer_id: int) -> Order | None:
+    """The customer's newest order, if there is one."""
+    cursor = tx.cursor(row_factory=class_row(Order))
+    await cursor.execute(
+        f"select {_COLUMNS} from orders where customer_id = %s order by number desc limit 1".encode(), [customer_id]
+    )
+    return await cursor.fetchone()
+
+
 async def set_card(tx: Transaction, order_id: UUID, message_id: int) -> None:
     """Record which message is the order's status card from now on."""
     await tx.execute("update orders set card_message_id = %s where id = %s", [message_id, order_id])

@@ -1,0 +1,93 @@
+"""The house: imports run one way, and each outside library has its room."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "neurocards"
+
+FLOW = {"ordering", "production", "notices", "payments", "maintenance", "audit"}
+OUTSIDE = {"storage", "providers", "media", "texts", "catalogue", "settings", "logs", "loops", "processes"}
+
+# Each room, and the rooms it may look into. What is not named here may be imported by nobody but itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "domain": set(),
+    "media": set(),
+    "processes": set(),
+    "storage": set(),
+    "logs": set(),
+    "texts": {"content"},
+    "content": set(),
+    "catalogue": {"domain"},
+    "settings": {"catalogue"},
+    "providers": {"domain"},
+    "db": {"domain", "processes"},
+    "loops": {"db"},
+    "ordering": {"db", "domain"},
+    "payments": {"db"},
+    "production": {"db", "domain", "media", "storage"},
+    "notices": {"db", "domain", "loops"},
+    "maintenance": {"db", "domain"},
+    "audit": {"db", "storage"},
+    "worker": {"db", "loops"},
+    "bot": {"ordering", "payments", "notices", "db", "domain", "media", "storage", "texts", "settings", "loops"},
+    "console": {"audit", "db"},
+    "app": FLOW | OUTSIDE | {"bot", "db", "domain", "worker"},
+    "cli": FLOW | OUTSIDE | {"app", "console", "db", "demo"},
+    "__main__": {"cli"},
+    "demo": FLOW | OUTSIDE | {"console", "db"},
+    "simulators": set(),
+}
+
+ONLY_IN = {
+    "aiogram": {"bot", "simulators"},
+    "psycopg": {"db"},
+    "psycopg_pool": {"db"},
+    "fluent": {"texts"},
+    "openai": {"providers"},
+    "PIL": {"media", "demo", "simulators"},
+    "av": {"media", "simulators"},
+    "obstore": {"storage"},
+    "fastapi": {"simulators"},
+    "uvicorn": {"simulators"},
+    "typer": {"cli"},
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "neurocards":
+                yield from (f"neurocards.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if room(path) != "__init__"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_one_way(path: Path) -> None:
+    here = room(path)
+    for name in imports(path):
+        library, *inside = name.split(".")
+        if library == "neurocards" and inside and inside[0] != "__version__":
+            assert inside[0] in MAY_IMPORT[here] | {here}, f"{here} must not know {inside[0]}"
+        assert here in ONLY_IN.get(library, {here}), f"{library} belongs to {ONLY_IN.get(library)}"
+
+
+def test_every_room_is_on_the_map() -> None:
+    assert {room(path) for path in FILES} <= set(MAY_IMPORT)
+
+
+def test_the_domain_is_the_standard_library_alone() -> None:
+    libraries = {name.split(".")[0] for path in (SOURCE / "domain").glob("*.py") for name in imports(path)}
+    assert libraries <= {"neurocards", "collections", "dataclasses", "datetime", "enum", "re", "typing", "uuid"}
