@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
+import httpx2
 import psycopg
 import psycopg.conninfo
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
+from neurocards.simulators import Addresses, running_simulators
+from services import Simulators
 
 _numbers = count(1)
 
@@ -37,6 +40,27 @@ async def database(dsn: str) -> AsyncIterator[Database]:
     """The fresh database as the program opens it."""
     async with Database(dsn, connections=12) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def all_simulators() -> AsyncIterator[Addresses]:
+    async with running_simulators() as addresses:
+        yield addresses
+
+
+@pytest.fixture
+async def simulators(all_simulators: Addresses) -> AsyncIterator[Simulators]:
+    """The simulators as if just started; videos are quick, one clip serves every picture."""
+    openai_sim = all_simulators.openai.removesuffix("/v1") + "/sim"
+    async with httpx2.AsyncClient(timeout=30) as client:
+        for reset in (
+            client.post(f"{all_simulators.kie}/sim/reset"),
+            client.post(f"{openai_sim}/reset"),
+            client.delete(f"{all_simulators.telegram}/sim/faults"),
+            client.post(f"{all_simulators.kie}/sim/settings", json={"task_seconds": 0, "render": "shared"}),
+        ):
+            (await reset).raise_for_status()
+        yield Simulators(all_simulators.telegram, all_simulators.kie, all_simulators.openai, client)
 
 
 def _create(dsn: str, name: str, *, template: str = "template1") -> str:

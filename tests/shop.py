@@ -13,6 +13,8 @@ from neurocards.db.jobs import Job
 from neurocards.db.orders import Placement
 
 PRICE = 1
+SECONDS = 3
+"""The shortest clip of the default model: rendering and checking cost time."""
 DEADLINE_SECONDS = 3600
 VIDEO = Video("videos/1.mp4", "videos/1-cover.jpg", "videos/1-thumbnail.jpg", 720, 1280, 10.0, 1000)
 
@@ -46,7 +48,7 @@ async def place(database: Database, draft_id: UUID, *, price: int = PRICE) -> Pl
             draft_id,
             template_version=1,
             model="kling/v3-turbo-image-to-video",
-            seconds=10,
+            seconds=SECONDS,
             price_credits=price,
             deadline_seconds=DEADLINE_SECONDS,
         )

@@ -1,4 +1,4 @@
-"""The documents keep up with the code: every setting is in .env.example, every decision is listed, every link leads on."""
+"""The documents keep up: every setting is in .env.example, every decision is listed, every link leads somewhere."""
 
 import re
 from pathlib import Path

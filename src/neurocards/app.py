@@ -1,5 +1,7 @@
 """The composition root: settings in, wired processes out. The only place that constructs."""
 
+# ruff: noqa: PLC0415 - aiogram and the openai SDK take seconds to import, and most commands need neither.
+
 import asyncio
 import os
 import signal
@@ -13,16 +15,12 @@ from pathlib import Path
 import structlog
 
 from neurocards import maintenance
-from neurocards.bot import Handling, Intake, TelegramMessenger, build_dispatcher, make_bot, set_up
 from neurocards.catalogue import load_catalogue
 from neurocards.db import embedded, migrate
 from neurocards.db.connection import Database
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Outbox
-from neurocards.production import Production
-from neurocards.providers.kie import Kie
-from neurocards.providers.openai_writer import OpenAIWriter
 from neurocards.settings import BadSettings, Settings
 from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
@@ -80,6 +78,8 @@ async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
 
 async def run_bot(settings: Settings) -> None:
     """Take orders until told to stop."""
+    from neurocards.bot import Handling, Intake, TelegramMessenger, build_dispatcher, make_bot, set_up
+
     bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bot.session.close)
@@ -100,6 +100,11 @@ async def run_bot(settings: Settings) -> None:
 
 async def run_worker(settings: Settings) -> None:
     """Make videos until told to stop."""
+    from neurocards.bot import TelegramMessenger, make_bot
+    from neurocards.production import Production
+    from neurocards.providers.kie import Kie
+    from neurocards.providers.openai_writer import OpenAIWriter
+
     bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
     kie = Kie(
         api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, api_key=settings.required("kie_api_key")

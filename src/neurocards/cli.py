@@ -146,7 +146,7 @@ def demo(
     """Play the main job with simulators: no keys, no accounts, nothing to install."""
     from neurocards.demo.show import run_demo  # noqa: PLC0415 (production commands need none of it)
 
-    raise typer.Exit(run_demo(photo=photo, out=out, leave=leave, workers=workers, orders=order_count))
+    raise typer.Exit(run_demo(photo=photo, out=out, leave=leave, workers=workers, order_count=order_count))
 
 
 def _settings() -> Settings:

@@ -1,4 +1,4 @@
-"""P5: temporary errors are retried 3 times with backoff; rate limits and outages cost no attempt; permanent ones end."""
+"""P5: temporary errors are retried three times, rate limits and outages cost no attempt, permanent errors end."""
 
 import pytest
 from hypothesis import given

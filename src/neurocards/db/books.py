@@ -210,33 +210,33 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
         """
         select at, what, coalesce(detail, '') as detail from (
             select placed_at as at, 0 as rank, 'order placed' as what,
-                   format('number %s, %s × %s, %s credits each', number, count, template, price_credits) as detail
+                   format('number %%s, %%s × %%s, %%s credits each', number, count, template, price_credits) as detail
               from orders where id = %(order_id)s
             union all
             select t.created_at, 1, 'credits ' || t.kind,
-                   format('video %s: %s %s, %s → %s', g.ordinal, t.amount_credits, t.funding, t.from_kind, t.to_kind)
+                   format('video %%s: %%s %%s, %%s → %%s', g.ordinal, t.amount_credits, t.funding, t.from_kind, t.to_kind)
               from transfers t join generations g on g.id = t.generation_id where g.order_id = %(order_id)s
             union all
             select a.created_at, 2, 'attempt intended',
-                   format('video %s: attempt %s, %s %s', g.ordinal, a.number, a.provider, a.model)
+                   format('video %%s: attempt %%s, %%s %%s', g.ordinal, a.number, a.provider, a.model)
               from attempts a join generations g on g.id = a.generation_id where g.order_id = %(order_id)s
             union all
-            select a.accepted_at, 3, 'attempt accepted', format('video %s: task %s', g.ordinal, a.task_id)
+            select a.accepted_at, 3, 'attempt accepted', format('video %%s: task %%s', g.ordinal, a.task_id)
               from attempts a join generations g on g.id = a.generation_id
              where g.order_id = %(order_id)s and a.accepted_at is not null
             union all
             select a.ended_at, 4, 'attempt ' || a.state,
-                   format('video %s: %s', g.ordinal, coalesce(a.failure, 'result ready'))
+                   format('video %%s: %%s', g.ordinal, coalesce(a.failure, 'result ready'))
               from attempts a join generations g on g.id = a.generation_id
              where g.order_id = %(order_id)s and a.ended_at is not null
             union all
             select g.finished_at, 5, 'video ' || g.state,
-                   format('video %s: %s', g.ordinal, coalesce(g.failure, format(
-                       '%s×%s, %s s, %s bytes, prompt by %s', g.width, g.height, round(g.seconds::numeric, 1),
+                   format('video %%s: %%s', g.ordinal, coalesce(g.failure, format(
+                       '%%s×%%s, %%s s, %%s bytes, prompt by %%s', g.width, g.height, round(g.seconds::numeric, 1),
                        g.size_bytes, g.prompt_source)))
               from generations g where g.order_id = %(order_id)s and g.finished_at is not null
             union all
-            select coalesce(n.sent_at, n.created_at), 6, format('notice %s', n.state),
+            select coalesce(n.sent_at, n.created_at), 6, format('notice %%s', n.state),
                    concat_ws(' ', n.kind, n.stage, 'message ' || n.message_id, n.failure)
               from notices n where n.order_id = %(order_id)s
         ) events

@@ -39,9 +39,6 @@ _SELECT = """
 
 async def register(tx: Transaction, *, telegram_id: int, first_name: str, language: str) -> Customer:
     """The customer with this Telegram id, created with empty accounts when new. A known one stays as it is."""
-    known = await find(tx, telegram_id)
-    if known is not None:
-        return known
     await tx.execute("select register_customer(%s, %s, %s)", [telegram_id, first_name, language])
     created = await find(tx, telegram_id)
     if created is None:
@@ -87,13 +84,34 @@ async def balance(tx: Transaction, customer_id: int) -> Balance:
     return found
 
 
-async def consent(tx: Transaction, customer_id: int, version: int) -> None:
-    """Record what the customer agreed to. A later version replaces an earlier one, never the other way round."""
-    await tx.execute(
+async def meet(tx: Transaction, *, telegram_id: int, first_name: str, language: str) -> Customer:
+    """The customer who has just written: created when new, and reachable, whatever we believed before."""
+    # Every update begins here: somebody known and reachable costs one statement that writes nothing.
+    cursor = tx.cursor(row_factory=class_row(Customer))
+    await cursor.execute(
+        f"""
+        with back as (
+            update chats set unreachable_since = null
+             where customer_id = (select id from customers where telegram_id = %(telegram_id)s)
+               and unreachable_since is not null
+            returning pg_notify('notices', '')
+        )
+        {_SELECT} where c.telegram_id = %(telegram_id)s
+        """.encode(),
+        {"telegram_id": telegram_id},
+    )
+    known = await cursor.fetchone()
+    return known or await register(tx, telegram_id=telegram_id, first_name=first_name, language=language)
+
+
+async def consent(tx: Transaction, customer_id: int, version: int) -> bool:
+    """Record what the customer agreed to; False when they had agreed to this or a later version before."""
+    cursor = await tx.execute(
         "update customers set consent_version = %(version)s, consented_at = clock_now()"
         " where id = %(id)s and coalesce(consent_version, 0) < %(version)s",
         {"id": customer_id, "version": version},
     )
+    return cursor.rowcount == 1
 
 
 async def set_language(tx: Transaction, customer_id: int, language: str) -> None:
@@ -103,12 +121,13 @@ async def set_language(tx: Transaction, customer_id: int, language: str) -> None
 
 async def set_reachable(tx: Transaction, customer_id: int, *, reachable: bool) -> None:
     """Record whether the customer can be written to; what waits for them goes out when they are back."""
-    await tx.execute(
-        "update chats set unreachable_since = case when %(reachable)s then null"
-        " else coalesce(unreachable_since, clock_now()) end where customer_id = %(id)s",
+    # Every update of every customer asks this, so a row that is right already is not written again.
+    cursor = await tx.execute(
+        "update chats set unreachable_since = case when %(reachable)s then null else clock_now() end"
+        " where customer_id = %(id)s and (unreachable_since is null) <> %(reachable)s",
         {"id": customer_id, "reachable": reachable},
     )
-    if reachable:
+    if reachable and cursor.rowcount:
         await tx.execute("select pg_notify('notices', '')")
 
 

@@ -31,18 +31,22 @@ async def begin(tx: Transaction, customer_id: int, *, order_id: UUID, photo_key:
 
 
 async def answer(tx: Transaction, order_id: UUID, **choices: str | int) -> Draft | None:
-    """Record choices: template, description, wishes or count. None when the draft is gone or already on a card.
+    """Record choices: template, description, wishes or count. None when the draft is gone or one was made before.
 
-    What a shown card says is what its Confirm button orders, so a draft with a card takes no more answers.
+    A choice is made once: what a shown card says is what its Confirm button orders.
     """
-    assignments = sql.SQL(", ").join(
-        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in choices
-    )
+    columns = [sql.Identifier(column) for column in choices]
     cursor = await tx.execute(
         sql.SQL(
             "update drafts set {}, updated_at = clock_now()"
-            " where order_id = %(order_id)s and quoted_price_credits is null"
-        ).format(assignments),
+            " where order_id = %(order_id)s and quoted_price_credits is null and {}"
+        ).format(
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(column, sql.Placeholder(name))
+                for column, name in zip(columns, choices, strict=True)
+            ),
+            sql.SQL(" and ").join(sql.SQL("{} is null").format(column) for column in columns),
+        ),
         {**choices, "order_id": order_id},
     )
     return await _get(tx, order_id) if cursor.rowcount else None
@@ -57,9 +61,32 @@ async def quote(tx: Transaction, order_id: UUID, *, price_credits: int, card_mes
     )
 
 
-async def discard(tx: Transaction, customer_id: int) -> None:
-    """Forget the customer's draft, if there is one."""
-    await tx.execute("delete from drafts where customer_id = %s", [customer_id])
+async def renew(tx: Transaction, order_id: UUID, *, new_order_id: UUID, forget_template: bool) -> Draft | None:
+    """Give the draft a new id, so that every card shown so far is outdated; None when it was gone.
+
+    For a price that has changed, or a template that is no longer sold and has to be chosen anew.
+    """
+    cursor = await tx.execute(
+        "update drafts set order_id = %(new_id)s, quoted_price_credits = null, card_message_id = null,"
+        " template = case when %(forget)s then null else template end, updated_at = clock_now()"
+        " where order_id = %(id)s",
+        {"new_id": new_order_id, "forget": forget_template, "id": order_id},
+    )
+    return await _get(tx, new_order_id) if cursor.rowcount else None
+
+
+async def discard(tx: Transaction, customer_id: int, *, order_id: UUID | None = None) -> str | None:
+    """Forget the customer's draft, or only the one with this id; returns the key of the photo it leaves behind.
+
+    None when there was none: it may have become an order, and then the photo is needed.
+    """
+    cursor = await tx.execute(
+        "delete from drafts where customer_id = %(customer_id)s"
+        " and (%(order_id)s::uuid is null or order_id = %(order_id)s) returning photo_key",
+        {"customer_id": customer_id, "order_id": order_id},
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def _get(tx: Transaction, order_id: UUID) -> Draft:

@@ -23,13 +23,30 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Update:
-    """A claimed update. `attempt` is numbered from 1; `lease_number` is this claim's."""
+    """A claimed update. `attempt` is numbered from 1; `lease_number` is this claim's.
+
+    `waited_seconds` is how long ago it was received.
+    """
 
     id: int
     person: int
     body: dict[str, Any]  # Any: as above
     attempt: int
     lease_number: int
+    waited_seconds: float
+
+    @property
+    def repeated(self) -> bool:
+        """Whether somebody may have handled it before, wholly or in part."""
+        return self.lease_number > 1
+
+
+@dataclass(frozen=True)
+class Album:
+    """What of an album was received before one of its messages."""
+
+    messages: int
+    pictures: int
 
 
 async def store(tx: Transaction, incoming: Sequence[Incoming]) -> int:
@@ -51,7 +68,10 @@ async def store(tx: Transaction, incoming: Sequence[Incoming]) -> int:
 
 
 async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Update]:
-    """Take the next update of up to `limit` people: taps first, else the oldest; one at a time per person."""
+    """Take the next update of up to `limit` people: taps first, else the oldest; one at a time per person.
+
+    A lease that ran out costs an attempt: whoever held it may have died of this very update.
+    """
     cursor = tx.cursor(row_factory=class_row(Update))
     await cursor.execute(
         """
@@ -72,30 +92,46 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Up
         )
         update updates
            set state = 'handling', lease_number = lease_number + 1,
+               attempt = attempt + case when state = 'handling' then 1 else 0 end,
                lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
           from next
          where updates.id = next.id
-        returning updates.id, person, body, attempt, lease_number
+        returning updates.id, person, body, attempt, lease_number,
+                  extract(epoch from clock_now() - received_at)::double precision as waited_seconds
         """,
         {"limit": limit, "lease_seconds": lease_seconds},
     )
     return await cursor.fetchall()
 
 
-async def finish(tx: Transaction, update: Update, *, state: str = "handled", failure: str | None = None) -> None:
-    """The update is handled, or dead after failing again and again."""
+async def finish(tx: Transaction, handled: Sequence[Update]) -> None:
+    """These updates are handled."""
     await tx.execute(
         """
         update updates
-           set state = %(state)s, failure = coalesce(%(failure)s, failure), handled_at = clock_now(),
-               lease_expires_at = null
-         where id = %(id)s and lease_number = %(number)s and state = 'handling'
+           set state = 'handled', handled_at = clock_now(), lease_expires_at = null
+          from unnest(%s::bigint[], %s::bigint[]) done (id, number)
+         where updates.id = done.id and lease_number = done.number and state = 'handling'
         """,
-        {"state": state, "failure": failure, "id": update.id, "number": update.lease_number},
+        [[update.id for update in handled], [update.lease_number for update in handled]],
     )
 
 
-async def put_back(tx: Transaction, update: Update, *, seconds: float, failure: str | None) -> None:
+async def bury(tx: Transaction, update: Update, *, failure: str) -> None:
+    """Give the update up after failing again and again; the person's other updates go on."""
+    await tx.execute(
+        """
+        update updates
+           set state = 'dead', failure = %(failure)s, handled_at = clock_now(), lease_expires_at = null
+         where id = %(id)s and lease_number = %(number)s and state = 'handling'
+        """,
+        {"failure": failure[:500], "id": update.id, "number": update.lease_number},
+    )
+
+
+async def put_back(
+    tx: Transaction, update: Update, *, seconds: float, failure: str | None, spends_attempt: bool
+) -> None:
     """Handle it again later; the person's other updates wait behind it. No failure: we are only shutting down."""
     await tx.execute(
         """
@@ -105,13 +141,33 @@ async def put_back(tx: Transaction, update: Update, *, seconds: float, failure: 
          where id = %(id)s and lease_number = %(number)s and state = 'handling'
         """,
         {
-            "spent": int(failure is not None),
-            "failure": failure,
+            "spent": int(spends_attempt),
+            "failure": failure[:500] if failure else None,
             "seconds": seconds,
             "id": update.id,
             "number": update.lease_number,
         },
     )
+
+
+async def album_before(tx: Transaction, update_id: int, person: int, album: str) -> Album:
+    """What of a person's album came in before this update."""
+    # An album is sent at once: its updates lie close together, whatever other people write at the same time.
+    cursor = tx.cursor(row_factory=class_row(Album))
+    await cursor.execute(
+        """
+        select count(*) as messages,
+               count(*) filter (where body->'message' ?| array['photo', 'document']) as pictures
+          from updates
+         where id between %(id)s - 1000 and %(id)s - 1 and person = %(person)s
+           and body->'message'->>'media_group_id' = %(album)s
+        """,
+        {"id": update_id, "person": person, "album": album},
+    )
+    found = await cursor.fetchone()
+    if found is None:
+        raise LookupError("counting gave no answer")
+    return found
 
 
 async def prune(tx: Transaction, *, older_than: timedelta) -> int:

@@ -1,0 +1,9 @@
+"""Telegram: the inbox, the conversation, and the messenger that carries notices. The only room that imports aiogram."""
+
+from neurocards.bot.conversation import build_dispatcher
+from neurocards.bot.handling import Handling
+from neurocards.bot.intake import Intake
+from neurocards.bot.messenger import TelegramMessenger
+from neurocards.bot.profile import make_bot, set_up
+
+__all__ = ["Handling", "Intake", "TelegramMessenger", "build_dispatcher", "make_bot", "set_up"]

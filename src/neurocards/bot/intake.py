@@ -1,0 +1,168 @@
+"""Fetches updates by long polling: each is stored before Telegram is told that we have it."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import structlog
+from aiogram import Bot
+from aiogram.exceptions import (
+    AiogramError,
+    TelegramConflictError,
+    TelegramNotFound,
+    TelegramRetryAfter,
+    TelegramUnauthorizedError,
+)
+from aiogram.methods import TelegramMethod
+
+from neurocards.db import updates
+from neurocards.db.connection import Away, Database
+from neurocards.db.updates import Incoming
+
+POLL_SECONDS = 25
+ANSWER_SECONDS = 15
+"""How much longer than the long poll itself its answer may take."""
+
+ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "pre_checkout_query")
+URGENT_UPDATES = ("callback_query", "pre_checkout_query")
+"""Somebody looks at a spinner."""
+
+REFUSALS = 5
+"""So many in a row are no deploy in which an old process still ends its last poll."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+
+Json = dict[str, Any]  # Any: Telegram's JSON, typed by aiogram when it is handled
+
+log = structlog.get_logger()
+
+
+class IntakeRefused(Exception):
+    """Telegram does not let us poll; the message is one sentence for the operator."""
+
+
+class FetchUpdates(TelegramMethod[list[Json]]):
+    """getUpdates without types: one update that aiogram cannot read must not hold up all others."""
+
+    __returning__: ClassVar[type] = list[Json]
+    __api_method__: ClassVar[str] = "getUpdates"
+
+    offset: int | None
+    timeout: int
+    allowed_updates: list[str]
+
+
+class Intake:
+    """The only loop that asks Telegram for updates; two of them would get each other's refusals."""
+
+    def __init__(self, bot: Bot, database: Database, *, poll_seconds: int = POLL_SECONDS) -> None:
+        self._bot = bot
+        self._database = database
+        self._poll_seconds = poll_seconds
+        self._offset: int | None = None
+        self._refused = 0
+        self._pause_seconds = 0.0
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Poll now, if a pause after trouble is on."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until `stop` is set; raises IntakeRefused."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                turn = asyncio.create_task(self._calmly())
+                await asyncio.wait([turn, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if not turn.done():
+                    # Nothing is lost: what was not stored is not confirmed either.
+                    turn.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await turn
+                    return
+                turn.result()
+        finally:
+            stopping.cancel()
+
+    async def turn(self) -> int:
+        """Fetch what there is, waiting for it, and store it; returns how many updates came."""
+        bodies = await self._bot(
+            FetchUpdates(offset=self._offset, timeout=self._poll_seconds, allowed_updates=list(ALLOWED_UPDATES)),
+            request_timeout=self._poll_seconds + ANSWER_SECONDS,
+        )
+        if bodies:
+            incoming = [_incoming(_storable(body)) for body in bodies]
+            await self._database.run(lambda tx: updates.store(tx, incoming))
+        # The next poll confirms. An empty answer confirmed all before; from then on no offset is named,
+        # because after a quiet week Telegram's numbers begin anew somewhere else.
+        self._offset = max(body["update_id"] for body in bodies) + 1 if bodies else None
+        return len(bodies)
+
+    async def _calmly(self) -> None:
+        """A turn; trouble that may pass is waited out."""
+        try:
+            await self.turn()
+        except TelegramConflictError as error:
+            # Either another process polls, or a webhook is set; the second is mended here.
+            await self._refusal(error, "another process polls with this BOT_TOKEN: stop it, or use another bot")
+            with suppress(AiogramError):
+                await self._bot.delete_webhook(drop_pending_updates=False)
+        except (TelegramUnauthorizedError, TelegramNotFound) as error:
+            await self._refusal(error, "Telegram does not know this BOT_TOKEN: get a valid one from @BotFather")
+        except TelegramRetryAfter as error:
+            await self._rest("telegram_busy", error, seconds=float(error.retry_after))
+        except AiogramError as error:
+            await self._rest("telegram_away", error)
+        except Away as error:
+            await self._rest("database_away", error)
+        else:
+            self._refused = 0
+            self._pause_seconds = 0.0
+
+    async def _refusal(self, error: AiogramError, sentence: str) -> None:
+        self._refused += 1
+        if self._refused >= REFUSALS:
+            raise IntakeRefused(sentence) from error
+        await self._rest("poll_refused", error)
+
+    async def _rest(self, event: str, error: Exception, *, seconds: float = 0.0) -> None:
+        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or 0.5)
+        pause = max(seconds, self._pause_seconds)
+        log.warning(event, error=str(error).strip()[:300], pause_seconds=pause)
+        self._wake.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
+
+
+def _incoming(body: Json) -> Incoming:
+    return Incoming(
+        id=body["update_id"],
+        person=_person(body),
+        urgent=any(kind in body for kind in URGENT_UPDATES),
+        body=body,
+    )
+
+
+def _person(body: Mapping[str, Any]) -> int:  # Any: JSON
+    """Whose turn the update takes: the person who caused it, else the chat it came from, else nobody's."""
+    for event in body.values():
+        if isinstance(event, dict):
+            for who in ("from", "user", "chat"):
+                if isinstance(event.get(who), dict):
+                    return int(event[who]["id"])
+    return 0
+
+
+def _storable(value: Any) -> Any:  # Any: JSON in, JSON out
+    """The same without NUL and lone surrogates, which PostgreSQL refuses, and the whole batch with them."""
+    match value:
+        case str():
+            return value.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
+        case dict():
+            return {key: _storable(inner) for key, inner in value.items()}
+        case list():
+            return [_storable(inner) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,66 @@
+"""Screens on their way to Telegram, and taps on their way back."""
+
+from uuid import UUID
+
+from aiogram import Bot
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.filters.callback_data import CallbackData
+from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup
+
+from neurocards.bot.screens import Action, Screen, Verb
+
+
+class Tap(CallbackData, prefix="t"):
+    """An action as a button carries it."""
+
+    verb: Verb
+    order_id: UUID | None = None
+    value: str = ""
+
+
+def keyboard(screen: Screen) -> InlineKeyboardMarkup | None:
+    """The screen's buttons as Telegram wants them; None when it has none."""
+    if not screen.buttons:
+        return None
+    return InlineKeyboardMarkup(
+        inline_keyboard=[
+            [
+                InlineKeyboardButton(text=button.label, callback_data=data(button.action), style=button.style)
+                for button in row
+            ]
+            for row in screen.buttons
+        ]
+    )
+
+
+def data(action: Action) -> str:
+    """What a button with this action sends back."""
+    return Tap(verb=action.verb, order_id=action.order_id, value=action.value).pack()
+
+
+async def send(bot: Bot, chat_id: int, screen: Screen) -> int:
+    """Show the screen as a new message; returns its id."""
+    message = await bot.send_message(chat_id, screen.text, reply_markup=keyboard(screen))
+    return message.message_id
+
+
+async def answer(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
+    """End the spinner on the tapped button, with a word if there is one."""
+    try:
+        await query.answer(text or None, show_alert=alert or None)
+    except TelegramBadRequest as error:
+        # Telegram forgets a tap after a while; whoever tapped has the new screen anyway.
+        if "query is too old" not in error.message:
+            raise
+
+
+async def disarm(query: CallbackQuery) -> None:
+    """Take the buttons off the message that was tapped: its question is answered."""
+    message = query.message
+    if message is None or query.bot is None:
+        return
+    try:
+        await query.bot.edit_message_reply_markup(chat_id=message.chat.id, message_id=message.message_id)
+    except TelegramBadRequest:
+        # They are off already, or the message is gone. Buttons that stay say "outdated" when tapped.
+        return

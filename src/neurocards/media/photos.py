@@ -1,0 +1,349 @@
+"""Product photos: is it usable, and the clean 9:16 frame that a video starts from.
+
+A photo is a stranger's file. Its bytes and its header are judged before a pixel is decoded, only three formats are ever
+opened, and what goes out is always drawn anew: upright, sRGB, with no metadata and nothing hidden behind the picture.
+"""
+
+import io
+import re
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from PIL import Image, ImageCms, ImageEnhance, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+MAX_PHOTO_BYTES = 20 * 1024 * 1024
+"""What a bot can download from Telegram."""
+MAX_PIXELS = 50_000_000
+MIN_SHORT_SIDE = 300
+MAX_ASPECT = 3.0
+MAX_SCANS = 64
+"""Scans of one JPEG; real ones have about ten. Each costs a pass over all pixels, for a few bytes of file."""
+
+FILL_TOLERANCE = 0.03
+"""How far from the frame's aspect a photo may be and still fill the frame; a sliver at two edges is lost."""
+MAX_ENLARGEMENT = 2.0
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+"""What decoders raise over damaged files. Not all exceptions: a mistake of ours is no fault of the photo."""
+_SOME_IMAGE = re.compile(
+    rb"II\*\0|MM\0\*|II\+\0|MM\0\+"  # TIFF, BigTIFF and most raw photos
+    rb"|BM.{4}\0\0\0\0|8BPS|\0\0[\x01\x02]\0|DDS |qoif|\x76\x2f\x31\x01"  # BMP, Photoshop, icons, DDS, QOI, OpenEXR
+    rb"|\xff\x0a|\0\0\0\x0cJXL |\0\0\0\x0cjP  |\xff\x4f\xff\x51"  # JPEG XL, JPEG 2000
+    rb"|.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1|avi[fs]|crx )"  # HEIC, AVIF, Canon raw
+    rb"|(?:\xef\xbb\xbf)?\s*(?:<svg\b|<(?:\?xml|!--|!doctype svg).{0,2000}?<svg\b)",
+    re.DOTALL | re.IGNORECASE,
+)
+_OURS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP", re.DOTALL)
+_ANIMATED_ONLY = re.compile(rb"GIF8[79]a")
+_JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture with the given EXIF orientation is brought upright."""
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+_ORIENTATION_TAG = 0x0112
+
+# For the whole process and once: warnings.catch_warnings is not safe in threads, and here everything runs in them.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Odd EXIF is common in strangers' photos, and nobody can act on it.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class PhotoFault(StrEnum):
+    """Why a photo cannot be used. Each has words for customers."""
+
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    """One of our formats, cut short or damaged."""
+    ANIMATED = "animated"
+    UNSUPPORTED = "unsupported"
+    """A picture, but of a kind that we do not take."""
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_SMALL = "too_small"
+    TOO_LONG = "too_long"
+    """A strip: one side is more than three times the other."""
+
+
+class BadPhoto(Exception):
+    """The photo cannot be used; `code` says why."""
+
+    def __init__(self, code: PhotoFault, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else str(code))
+        self.code = code
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What a usable photo is: its size as seen upright, and JPEG, PNG or WEBP."""
+
+    width: int
+    height: int
+    format: str
+    size_bytes: int
+
+
+def check_photo(data: bytes) -> PhotoFacts:
+    """Decode the whole photo and tell what it is; raises BadPhoto."""
+    with _decoding():
+        image = _opened(data)
+        width, height = _upright_size(image)
+        image.load()
+        return PhotoFacts(width, height, _format(image), len(data))
+
+
+def compose_frame(data: bytes, *, width: int = 1080, height: int = 1920) -> bytes:
+    """The photo as the JPEG a vertical video starts from; raises BadPhoto.
+
+    The photo stands whole inside the central 3:4, which every marketplace shows, on a soft continuation of itself.
+    Only one that already has the frame's shape fills the frame.
+    """
+    with _decoding():
+        image = _opened(data)
+        across, down = _upright_size(image)
+        if abs(across * height / (down * width) - 1.0) <= FILL_TOLERANCE:
+            frame = _filled(image, max(width / across, height / down), (width, height))
+        else:
+            scale = min(width / across, min(width * 4 / 3, height) / down, MAX_ENLARGEMENT)
+            frame = _framed(_rendered(image, _scaled((across, down), scale)), (width, height))
+        return _jpeg(frame, quality=92)
+
+
+def preview(data: bytes, *, longest: int = 768) -> bytes:
+    """A small JPEG of the photo for the prompt writer; raises BadPhoto."""
+    with _decoding():
+        image = _opened(data)
+        size = _upright_size(image)
+        return _jpeg(_rendered(image, _scaled(size, min(1.0, longest / max(size)))), quality=85)
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """What decoders raise, as BadPhoto."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
+        raise BadPhoto(PhotoFault.TOO_MANY_PIXELS, str(bomb)) from bomb
+    except _DAMAGE as error:
+        raise BadPhoto(PhotoFault.TRUNCATED, f"{type(error).__name__}: {error}") from error
+
+
+def _opened(data: bytes) -> ImageFile:
+    """The photo, not yet decoded: everything that its bytes and header can tell has been checked."""
+    if not data:
+        raise BadPhoto(PhotoFault.EMPTY)
+    if len(data) > MAX_PHOTO_BYTES:
+        raise BadPhoto(PhotoFault.TOO_MANY_BYTES, f"{len(data)} bytes")
+    if not _OURS.match(data):
+        raise BadPhoto(_kind_of_stranger(data))
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise BadPhoto(PhotoFault.TRUNCATED, "the header is damaged") from error
+    if _format(image) != "JPEG" and getattr(image, "is_animated", False):
+        raise BadPhoto(PhotoFault.ANIMATED)
+    _check_size(*image.size)
+    if image.info.get("progressive") and _scan_count(data) > MAX_SCANS:
+        raise BadPhoto(PhotoFault.UNSUPPORTED, "too many scans")
+    return image
+
+
+def _kind_of_stranger(data: bytes) -> PhotoFault:
+    if _ANIMATED_ONLY.match(data):
+        return PhotoFault.ANIMATED
+    return PhotoFault.UNSUPPORTED if _SOME_IMAGE.match(data) else PhotoFault.NOT_AN_IMAGE
+
+
+def _format(image: ImageFile) -> str:
+    # Phones write JPEGs with a second picture behind the first (MPO); only the first is ever read.
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _check_size(width: int, height: int) -> None:
+    measures = f"{width}x{height}"
+    if width * height > MAX_PIXELS:
+        raise BadPhoto(PhotoFault.TOO_MANY_PIXELS, measures)
+    if min(width, height) < MIN_SHORT_SIDE:
+        raise BadPhoto(PhotoFault.TOO_SMALL, measures)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadPhoto(PhotoFault.TOO_LONG, measures)
+
+
+def _scan_count(data: bytes) -> int:
+    """How many scans a JPEG's markers announce; counting stops when there are too many."""
+    scans, position = 0, 2
+    while scans <= MAX_SCANS and (found := _JPEG_MARKER.search(data, position)):
+        position = found.end()
+        match found[1][0]:
+            case 0xD9:  # the end of the picture; what follows is not decoded
+                break
+            case 0x01 | 0xD8:  # markers without a length
+                continue
+            case 0xDA:
+                scans += 1
+        position += int.from_bytes(data[position : position + 2], "big")
+    return scans
+
+
+# Rendering ------------------------------------------------------------------------------------------------------------
+
+
+def _orientation(image: ImageFile) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # odd EXIF raises many things, and costs the photo its orientation, not its life
+        return 1
+
+
+def _upright_size(image: ImageFile) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _rendered(image: ImageFile, size: tuple[int, int]) -> Image.Image:
+    """The whole photo at an upright size: RGB in sRGB, on white.
+
+    It is scaled before anything else is done, because nearly all the work is per pixel.
+    """
+    orientation = _orientation(image)
+    stored_size = size[::-1] if orientation in _SIDEWAYS else size
+    image.draft(None, stored_size)  # a JPEG is decoded at a half or less where that is enough
+    profile = image.info.get("icc_profile")
+    scaled = _continuous(image).resize(stored_size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    coloured = _on_white(scaled, profile if isinstance(profile, bytes) else None)
+    turn = _UPRIGHT.get(orientation)
+    return coloured if turn is None else coloured.transpose(turn)
+
+
+def _continuous(image: Image.Image) -> Image.Image:
+    """The picture in a mode whose values can be averaged: no palette, no bits, no 16-bit grey."""
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips: everything lighter than 1/256 of white would become white.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    match image.mode:
+        case "RGB" | "L" | "CMYK":
+            return image
+        case "1":
+            return image.convert("L")
+        case _:
+            return image.convert("RGB")
+
+
+def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode != "RGBA":
+        return _srgb(image, profile)
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(_srgb(image.convert("RGB"), profile), mask=image.getchannel("A"))
+    return flat
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB as an ordinary screen shows it; a profile that does not fit its picture is left out."""
+    if profile is not None:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+# Composing ------------------------------------------------------------------------------------------------------------
+
+_SMALL = 8
+"""The backdrop is painted at an eighth of the frame and enlarged: a blur that wide holds no finer detail."""
+_COVER_BLUR = 44.0
+"""So wide that of the photo only its light and colours are left: no ghost of the product beside the product."""
+_EDGE_BLUR = 4.5
+_CONTINUED = 48.0
+"""How far, in small pixels, the photo's own edge carries on before the backdrop takes over."""
+_FEATHER = 20
+
+
+def _filled(image: ImageFile, scale: float, frame_size: tuple[int, int]) -> Image.Image:
+    width, height = _upright_size(image)
+    covering = max(frame_size[0], round(width * scale)), max(frame_size[1], round(height * scale))
+    return ImageOps.fit(_rendered(image, covering), frame_size)
+
+
+def _framed(photo: Image.Image, frame_size: tuple[int, int]) -> Image.Image:
+    """The photo in the middle of its own blurred, calmer backdrop, without a visible seam."""
+    left, top = (frame_size[0] - photo.width) // 2, (frame_size[1] - photo.height) // 2
+    frame = _backdrop(photo, (left, top), frame_size)
+    frame.paste(photo, (left, top), _soft_edges(photo.size, frame_size))
+    return frame
+
+
+def _backdrop(photo: Image.Image, corner: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
+    """A blurred cover of the photo that begins, next to the photo, with the colours of its edge."""
+    width, height = frame_size[0] // _SMALL, frame_size[1] // _SMALL
+    left, top = corner[0] // _SMALL, corner[1] // _SMALL
+    small_size = min(width - left, max(1, photo.width // _SMALL)), min(height - top, max(1, photo.height // _SMALL))
+    small = photo.resize(small_size, Image.Resampling.BOX, reducing_gap=2.0)
+
+    cover = ImageOps.fit(small, (width, height)).filter(ImageFilter.GaussianBlur(_COVER_BLUR))
+    cover = ImageEnhance.Brightness(ImageEnhance.Color(cover).enhance(0.85)).enhance(0.9)
+
+    beyond_x, beyond_y = width - left - small.width, height - top - small.height
+    margins = ((top, beyond_y), (left, beyond_x), (0, 0))
+    continued = Image.fromarray(np.pad(np.asarray(small), margins, mode="edge"))
+    continued = continued.filter(ImageFilter.GaussianBlur(_EDGE_BLUR))
+
+    away_x = _distance_outside(width, left, left + small.width)
+    away_y = _distance_outside(height, top, top + small.height)
+    part = np.clip(np.hypot.outer(away_y, away_x) / _CONTINUED, 0.0, 1.0)
+    takes_over = Image.fromarray((255 * part * part * (3 - 2 * part)).astype(np.uint8))
+    return Image.composite(cover, continued, takes_over).resize(frame_size, Image.Resampling.BICUBIC)
+
+
+def _distance_outside(length: int, start: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """For each place along a side: how far it lies from the stretch between start and end."""
+    place = np.arange(length, dtype=np.float64)
+    return np.maximum(np.maximum(start - place, place - (end - 1)), 0.0)
+
+
+def _soft_edges(size: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
+    """The mask that fades a photo out along those edges that do not lie on the frame's own."""
+    across, down = (
+        np.ones(side)
+        if side >= full
+        else np.clip((np.minimum(np.arange(side), np.arange(side)[::-1]) + 1) / _FEATHER, 0, 1)
+        for side, full in zip(size, frame_size, strict=True)
+    )
+    return Image.fromarray((255 * np.outer(down, across)).astype(np.uint8))
+
+
+def _jpeg(image: Image.Image, *, quality: int) -> bytes:
+    """The pixels alone: an image opened from a file still carries its comment, profile and EXIF."""
+    bare = Image.new("RGB", image.size)
+    bare.paste(image)
+    target = io.BytesIO()
+    # Full colour resolution: small red or blue lettering is what a label consists of.
+    bare.save(target, "JPEG", quality=quality, subsampling=0)
+    return target.getvalue()

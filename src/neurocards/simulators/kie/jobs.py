@@ -1,0 +1,142 @@
+"""KIE's task side: createTask, recordInfo, credits and links to results."""
+
+import json
+import time
+from collections import defaultdict, deque
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, JsonValue
+from starlette.responses import FileResponse, Response
+
+from neurocards.simulators.kie.exchange import base_url, bearer, fault_met
+from neurocards.simulators.kie.faults import KieFault, answer, too_many_requests
+from neurocards.simulators.kie.models import MODELS, BadInput, Text, Url, read_strictly
+from neurocards.simulators.kie.settings import KieSettings
+from neurocards.simulators.kie.tasks import Studio
+
+RATE_WINDOW_SECONDS = 10.0
+TASKS_PER_WINDOW = 20
+LINK_SECONDS = 20 * 60
+
+
+class CreateTask(BaseModel):
+    """The body of createTask."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: Text
+    input: dict[str, JsonValue]
+    callBackUrl: Url | None = None  # noqa: N815 - the service's own name
+    progressCallBackUrl: Url | None = None  # noqa: N815 - the service's own name
+
+
+class RateWindow:
+    """At most `most` events per key in any ten seconds."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._events: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def admits(self, key: str) -> bool:
+        """Whether one more event fits; it is counted when it does."""
+        events, now = self._events[key], time.monotonic()
+        while events and events[0] <= now - RATE_WINDOW_SECONDS:
+            events.popleft()
+        if len(events) >= self._most:
+            return False
+        events.append(now)
+        return True
+
+
+def accepted_key(request: Request, settings: KieSettings) -> str | None:
+    """The key a request came with; None when it opens nothing."""
+    key = bearer(request.headers.get("authorization", ""))
+    return key if key and (settings.api_keys is None or key in settings.api_keys) else None
+
+
+def unauthorized() -> Response:
+    return answer(401, "You do not have access permissions")
+
+
+def jobs_router(studio: Studio) -> APIRouter:
+    """The routes below `/api/v1` that make and show tasks, and `/results`."""
+    router = APIRouter()
+    window = RateWindow(TASKS_PER_WINDOW)
+
+    @router.post("/api/v1/jobs/createTask")
+    async def create_task(request: Request) -> Response:
+        key = accepted_key(request, studio.settings)
+        if key is None:
+            return unauthorized()
+        if studio.settings.rate_limit and not window.admits(key):
+            return too_many_requests()
+        try:
+            return _created(request, key, await request.body())
+        except BadInput as refused:
+            return answer(refused.code, refused.msg)
+
+    def _created(request: Request, key: str, body: bytes) -> Response:
+        wish = read_strictly(CreateTask, _decoded(body))
+        model = MODELS.get(wish.model)
+        if model is None:
+            return answer(422, "The model name you specified is not supported")
+        if wish.model in studio.settings.retired_models:
+            return answer(500, "This interface is temporarily paused")
+        wanted = model.read(wish.input).wanted()
+        fate = fault_met(request)
+        task = studio.create(
+            model=model.id,
+            fields=wish.input,
+            wanted=wanted,
+            key=key,
+            base_url=base_url(request),
+            callback_url=wish.callBackUrl,
+            fate=fate if isinstance(fate, KieFault) else None,
+        )
+        if task is None:
+            return answer(402, "Credits insufficient. Your current balance isn't enough to run this request.")
+        return answer(200, "success", {"taskId": task.id})
+
+    @router.get("/api/v1/jobs/recordInfo")
+    async def record_info(request: Request) -> Response:
+        if accepted_key(request, studio.settings) is None:
+            return unauthorized()
+        task = studio.tasks.get(request.query_params.get("taskId", ""))
+        return answer(200, "success", task.record()) if task else answer(422, "recordInfo is null")
+
+    @router.get("/api/v1/chat/credit")
+    async def credit(request: Request) -> Response:
+        if accepted_key(request, studio.settings) is None:
+            return unauthorized()
+        return answer(200, "success", studio.settings.credits)
+
+    @router.post("/api/v1/common/download-url")
+    async def download_url(request: Request) -> Response:
+        if accepted_key(request, studio.settings) is None:
+            return unauthorized()
+        try:
+            wish = _decoded(await request.body())
+        except BadInput as refused:
+            return answer(refused.code, refused.msg)
+        url = wish.get("url") if isinstance(wish, dict) else None
+        own_results = f"{base_url(request)}/results/"
+        if not isinstance(url, str) or not url.startswith(own_results):
+            return answer(422, "The URL must be a file generated by this service")
+        return answer(200, "success", f"{url}?expires={int(time.time()) + LINK_SECONDS}")
+
+    @router.api_route("/results/{name}", methods=["GET", "HEAD"])
+    async def result(name: str, expires: int | None = None) -> Response:
+        file = studio.result_file(name)
+        if file is None or (expires is not None and expires < time.time()):
+            return Response("Not Found", 404)
+        return FileResponse(file, media_type="video/mp4")
+
+    return router
+
+
+def _decoded(body: bytes) -> JsonValue:
+    try:
+        decoded: JsonValue = json.loads(body)
+    except ValueError:
+        raise BadInput(400, "The request body is not valid JSON") from None
+    return decoded

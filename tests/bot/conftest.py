@@ -1,0 +1,37 @@
+"""A shop for each test: its own bot, an empty database, a store in memory."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+import structlog
+from obstore.store import MemoryStore
+
+from bot.chat import Shop
+from neurocards.db.connection import Database
+from neurocards.storage import Store
+from services import Simulators
+
+_tokens = count(5_000_001)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Without this, structlog draws every traceback with all its locals, for seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
+
+
+@pytest.fixture
+async def shop(simulators: Simulators, database: Database) -> AsyncIterator[Shop]:
+    """A shop with its own bot and an empty database."""
+    token = f"{next(_tokens)}:{'a' * 35}"
+    shop = Shop(simulators.telegram, database, Store(MemoryStore()), token, simulators.client)
+    await shop.bot.get_me()
+    yield shop
+    await shop.bot.session.close()

@@ -1,0 +1,199 @@
+"""Every word a customer can meet exists in both languages, with the same values to fill in, and reads right."""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from neurocards import texts
+from neurocards.bot import screens
+from neurocards.bot.keyboards import data
+from neurocards.bot.profile import COMMANDS
+from neurocards.bot.screens import Action, NotPhoto, Screen, Verb
+from neurocards.bot.stories import Stage
+from neurocards.catalogue import load_catalogue
+from neurocards.domain.failures import Reason
+from neurocards.domain.orders import Draft, Question
+from neurocards.media.photos import PhotoFault
+from neurocards.texts import LANGUAGES, BadTexts, guess_language, translate
+
+CATALOGUE = load_catalogue()
+LONGEST = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+
+def entries(language: str) -> dict[str, str]:
+    """Each key with its whole pattern."""
+    found: dict[str, str] = {}
+    key = ""
+    for line in (texts.TEXTS / f"{language}.ftl").read_text("utf-8").splitlines():
+        if started := re.match(r"([a-zA-Z][\w-]*) = ?(.*)", line):
+            key = started[1]
+            found[key] = started[2]
+        elif line.startswith((" ", "}")):
+            found[key] += f"\n{line}"
+    return found
+
+
+def variables(language: str, key: str) -> set[str]:
+    """The values a text needs, those of texts inside it included."""
+    pattern = entries(language)[key]
+    inside = set(re.findall(r"\{ ([a-z][\w-]*) \}", pattern))
+    return set(re.findall(r"\$(\w+)", pattern)).union(*(variables(language, one) for one in inside))
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    assert entries("ru").keys() == entries("en").keys()
+
+
+@pytest.mark.parametrize("key", sorted(entries("en")))
+def test_both_languages_need_the_same_values(key: str) -> None:
+    assert variables("ru", key) == variables("en", key)
+
+
+@pytest.mark.parametrize("key", sorted(entries("en")))
+def test_every_text_is_used(key: str) -> None:
+    source = "\n".join(path.read_text("utf-8") for path in Path(screens.__file__).parent.glob("*.py"))
+    made_up = ("template-", "photo-fault-", "not-photo-", "failure-", "awaiting-", "stage-", "command-", "language-")
+    assert f'"{key}"' in source or key.startswith(made_up) or key == "videos"
+
+
+def test_every_thing_that_can_happen_has_its_words() -> None:
+    for language in LANGUAGES:
+        for reason in Reason:
+            assert translate(language, f"failure-{reason}")
+        for fault in PhotoFault:
+            sentence = screens.photo_refused(language, fault).text
+            assert re.fullmatch(r"[^.!?]+[.]", sentence), sentence
+        for what in NotPhoto:
+            assert screens.not_a_photo(language, what).text
+        for template in CATALOGUE.templates:
+            assert screens.template_name(language, template)
+        for command in COMMANDS:
+            assert 1 <= len(translate(language, f"command-{command}")) <= 256
+        for stage in Stage:
+            assert translate(language, f"stage-{stage.name.lower()}")
+        for question in Question:
+            if question is not Question.PHOTO:
+                assert screens.awaiting(language, question)
+        assert len(translate(language, "bot-description")) <= 512
+        assert len(translate(language, "bot-about")) <= 120
+
+
+def test_alerts_fit_into_two_hundred_plain_characters() -> None:
+    for language in LANGUAGES:
+        for alert in (
+            translate(language, "placed", number="1234567"),
+            translate(language, "already-placed", number="1234567"),
+            translate(language, "outdated"),
+            translate(language, "try-again"),
+            translate(language, "price-changed-alert"),
+            translate(language, "language-set"),
+            screens.not_enough(language, total_credits=1_000_000, available_credits=1),
+        ):
+            assert len(alert) <= 200
+            assert "<" not in alert
+
+
+@pytest.mark.parametrize(
+    ("language", "credits", "words"),
+    [
+        ("ru", 0, "0 кредитов"),
+        ("ru", 1, "1 кредит"),
+        ("ru", 2, "2 кредита"),
+        ("ru", 4, "4 кредита"),
+        ("ru", 5, "5 кредитов"),
+        ("ru", 11, "11 кредитов"),
+        ("ru", 21, "21 кредит"),
+        ("ru", 112, "112 кредитов"),
+        ("en", 0, "0 credits"),
+        ("en", 1, "1 credit"),
+        ("en", 21, "21 credits"),
+    ],
+)
+def test_credits_are_counted_as_people_do(language: str, credits: int, words: str) -> None:
+    assert screens.credits_text(language, credits) == words
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "seconds", "words"),
+    [
+        ("ru", 1, 10, "1 видео по 10 секунд"),
+        ("ru", 3, 5, "3 видео по 5 секунд"),
+        ("ru", 5, 4, "5 видео по 4 секунды"),
+        ("en", 1, 10, "1 video, 10 seconds each"),
+        ("en", 3, 1, "3 videos, 1 second each"),
+    ],
+)
+def test_videos_are_counted_as_people_do(language: str, count: int, seconds: int, words: str) -> None:
+    assert screens.size_text(language, count, seconds) == words
+
+
+def test_a_missing_key_or_value_raises() -> None:
+    with pytest.raises(BadTexts, match="no text 'nonsense'"):
+        translate("ru", "nonsense")
+    with pytest.raises(BadTexts, match="credits"):
+        translate("en", "credits")
+    with pytest.raises(BadTexts, match="not a language"):
+        translate("de", "skip")
+
+
+@pytest.mark.parametrize(("broken", "why"), [("skip = {", "cannot read"), ("a = 1\na = 2", "comes twice")])
+def test_a_broken_file_is_told_at_once(broken: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "en.ftl").write_text(broken)
+    monkeypatch.setattr(texts, "TEXTS", tmp_path)
+    texts._bundle.cache_clear()
+    try:
+        with pytest.raises(BadTexts, match=why):
+            translate("en", "skip")
+    finally:
+        texts._bundle.cache_clear()
+
+
+def test_languages_are_guessed_from_the_app() -> None:
+    assert [guess_language(code) for code in ("ru", "be", "kk", "UK", "ru-RU")] == ["ru"] * 5
+    assert [guess_language(code) for code in ("en", "pt-br", "zh", "", None)] == ["en"] * 5
+
+
+def all_screens(language: str) -> Iterator[Screen]:
+    draft = Draft(
+        order_id=LONGEST,
+        customer_id=1,
+        photo_key="p",
+        template=None,
+        description="<b>&</i>" * 125,
+        wishes="</pre>&amp;" * 45,
+        count=5,
+        quoted_price_credits=None,
+        card_message_id=None,
+    )
+    yield screens.consent(language)
+    yield screens.welcome(language, 1)
+    yield screens.choose_language(language)
+    for question, template in product(Question, CATALOGUE.templates):
+        chosen = Draft(**{**vars(draft), "template": template})
+        for available in (0, 5, 100):
+            yield screens.ask(language, question, chosen, CATALOGUE, available)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_buttons_fit_into_64_bytes(language: str) -> None:
+    for screen in all_screens(language):
+        for row in screen.buttons:
+            for button in row:
+                assert 1 <= len(data(button.action).encode()) <= 64
+
+
+def test_the_longest_button_there_can_be_fits() -> None:
+    # A template's id has at most 24 characters; the catalogue's file type says so.
+    for verb in Verb:
+        assert len(data(Action(verb, uuid4(), "x" * 24)).encode()) <= 64
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_person_typed_is_no_markup(language: str) -> None:
+    for screen in all_screens(language):
+        assert set(re.findall(r"<[^>]*>", screen.text)) <= {"<b>", "</b>"}
+        assert screen.text.count("<b>") == screen.text.count("</b>")
