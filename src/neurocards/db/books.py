@@ -214,7 +214,8 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
               from orders where id = %(order_id)s
             union all
             select t.created_at, 1, 'credits ' || t.kind,
-                   format('video %%s: %%s %%s, %%s → %%s', g.ordinal, t.amount_credits, t.funding, t.from_kind, t.to_kind)
+                   format('video %%s: %%s %%s, %%s → %%s',
+                          g.ordinal, t.amount_credits, t.funding, t.from_kind, t.to_kind)
               from transfers t join generations g on g.id = t.generation_id where g.order_id = %(order_id)s
             union all
             select a.created_at, 2, 'attempt intended',

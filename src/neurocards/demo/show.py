@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from neurocards.demo.samples import VARIANTS, draw_product
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,6 +18,7 @@ from neurocards.console import console, show_report, show_story
 from neurocards.db import books, customers, orders
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgresError
+from neurocards.demo.samples import VARIANTS, draw_product
 from neurocards.demo.seller import Delivered, Disappointed, Ending, Seller, SellerGaveUp
 from neurocards.demo.stage import Stage, StageError, open_stage
 from neurocards.settings import read_settings
@@ -27,7 +27,7 @@ from neurocards.storage import open_store
 HERO_BROLL = 1
 """The template's button in the chat, counted from 0."""
 
-DESCRIPTION = "Матовая кружка NEURO, 350 мл"
+DESCRIPTION = "Сыворотка для лица NEURO, 50 мл"
 
 FULL, EMPTY = "▰", "▱"
 """What the bar on a status card is made of."""
