@@ -142,4 +142,6 @@ set_up() {
 }
 
 ready || set_up
+# Compiled modules are kept: without them every start costs seconds.
+unset PYTHONDONTWRITEBYTECODE
 export PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}"

@@ -49,11 +49,11 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url.get_secret_value()
         return
     folder = settings.neurocards_home / "postgres"
-    running = embedded.attach(folder)
-    if running is not None:
-        yield running
+    try:
+        server = await asyncio.to_thread(embedded.EmbeddedPostgres.start, folder)
+    except embedded.AlreadyRunning as running:
+        yield running.dsn
         return
-    server = await asyncio.to_thread(embedded.EmbeddedPostgres.start, folder)
     try:
         yield server.dsn
     finally:

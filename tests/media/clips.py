@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 from PIL import Image
 
 RED, GREEN, BLUE, WHITE = (205, 45, 45), (40, 160, 70), (45, 70, 200), (245, 245, 245)
@@ -62,9 +63,10 @@ def write_clip(
     pixels: str = "yuv420p",
     sound: str | None = None,
     index_first: bool = False,
+    tagged: bool = True,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """An MP4 of the frames; `sound` names the codec of a tone that plays along."""
+    """An MP4 of the frames in BT.709; `sound` names the codec of a tone, `tagged` says that the file names its colours."""
     container_options = {"movflags": "+faststart"} if index_first else {}
     with av.open(str(path), "w", format="mp4", container_options=container_options) as made:
         video = made.add_stream(codec, rate=RATE, options=options or {})
@@ -72,19 +74,22 @@ def write_clip(
         assert isinstance(video, av.VideoStream)
         assert audio is None or isinstance(audio, av.AudioStream)
         video.pix_fmt = pixels
+        if tagged:
+            video.codec_context.colorspace = Colorspace.ITU709
         count = 0
         for image in frames:
             if count == 0:
                 video.width, video.height = image.size
-            made.mux(video.encode(av.VideoFrame.from_ndarray(np.asarray(image))))
+            frame = av.VideoFrame.from_ndarray(np.asarray(image))
+            made.mux(video.encode(frame.reformat(format=pixels, dst_colorspace=Colorspace.ITU709)))
             count += 1
         made.mux(video.encode(None))
         if audio is not None:
             time = np.arange(48_000 * count // RATE) / 48_000
             tone = (0.2 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-            frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
-            frame.sample_rate = 48_000
-            made.mux(audio.encode(frame))
+            chord = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+            chord.sample_rate = 48_000
+            made.mux(audio.encode(chord))
             made.mux(audio.encode(None))
     return path
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from PIL import Image
 
-from media.clips import CLIP_SIZE, boxes, quadrants, still, texture, write_clip, zoom
+from media.clips import CLIP_SIZE, RED, boxes, quadrants, still, texture, write_clip, zoom
 from neurocards.media.videos import (
     BadClip,
     ClipFacts,
@@ -284,7 +285,8 @@ def decoded(path: Path) -> tuple[list[av.VideoFrame], list[av.AudioFrame]]:
 
 
 def first_frame(path: Path) -> Image.Image:
-    return Image.fromarray(decoded(path)[0][0].to_ndarray(format="rgb24"))
+    frame = decoded(path)[0][0]
+    return Image.fromarray(frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709))
 
 
 def assert_same_picture(one: Image.Image, other: Image.Image, *, mean_difference: float = 4.0) -> None:
@@ -333,6 +335,16 @@ def test_other_sound_becomes_aac_and_stays_audible(tmp_path: Path) -> None:
     loudness = np.concatenate([frame.to_ndarray()[0] for frame in decoded(tmp_path / "out.mp4")[1]])
     assert len(loudness) / 48_000 == pytest.approx(SECONDS, abs=0.1)
     assert 0.1 < float(np.abs(loudness[9_600:-9_600]).max()) < 0.3
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_colours_are_those_that_a_player_shows(tmp_path: Path, *, codec: str, tagged: bool) -> None:
+    source = write_clip(tmp_path / "in.mp4", still(1.0, RED), codec=codec, tagged=tagged)
+    prepare_delivery(source, tmp_path / "out.mp4")
+    for path in (source, tmp_path / "out.mp4"):
+        shown = np.asarray(Image.open(io.BytesIO(cover(path))).convert("RGB"), np.int16).mean(axis=(0, 1))
+        assert np.abs(shown - RED).max() <= 4
 
 
 def test_cover_and_thumbnail_show_the_first_frame(tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ from neurocards.loops import Loop, Slots
 from neurocards.notices import Unreachable
 from neurocards.texts import guess_language, translate
 
-SLOTS = 100
+SLOTS = 400
+"""Most of what is handled at once waits: for Telegram, or for its turn to download a photo."""
+
+BATCH = 100
+WORTHWHILE = 25
+"""Claiming looks at everything that waits: in a burst it is not asked again for every slot that falls free."""
+
 POLL_SECONDS = 0.5
 """How often the inbox is asked without a hint: pauses end silently, notifications can be lost."""
 
@@ -65,13 +71,13 @@ Ending = Handled | PutBack | Dead
 class Handling:
     """Feeds updates to the dispatcher. Any number of processes may run one."""
 
-    def __init__(self, bot: Bot, dispatcher: Dispatcher, database: Database, *, slots: int = SLOTS) -> None:
+    def __init__(self, bot: Bot, dispatcher: Dispatcher, database: Database) -> None:
         self._bot = bot
         self._dispatcher = dispatcher
         self._database = database
         self._ended: list[tuple[Update, Ending]] = []
         self._loop = Loop("handling", self.turn, pause_seconds=POLL_SECONDS)
-        self._slots = Slots(slots, when_free=self._loop.wake)
+        self._slots = Slots(SLOTS, when_free=self._loop.wake)
 
     def wake(self) -> None:
         """Look now: updates came in."""
@@ -90,11 +96,13 @@ class Handling:
     async def turn(self) -> int:
         """Record what has ended and start on the next updates, in one transaction; returns how many were started."""
         free = self._slots.free
+        if free < WORTHWHILE:
+            return 0
         ended = self._ended.copy()
 
         async def exchange(tx: Transaction) -> list[Update]:
             await _record(tx, ended)
-            return await updates.claim(tx, limit=free, lease_seconds=LEASE_SECONDS) if free else []
+            return await updates.claim(tx, limit=min(free, BATCH), lease_seconds=LEASE_SECONDS)
 
         claimed = await self._database.run(exchange)
         del self._ended[: len(ended)]

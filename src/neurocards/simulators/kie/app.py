@@ -11,9 +11,9 @@ from fastapi import APIRouter, FastAPI
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
+from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp
 from neurocards.simulators.kie.catalogue import catalogue_router
 from neurocards.simulators.kie.clips import ClipMaker
-from neurocards.simulators.kie.exchange import FaultBook, Journal, RecordedApp
 from neurocards.simulators.kie.faults import KieFault, refusal, route_of
 from neurocards.simulators.kie.jobs import jobs_router
 from neurocards.simulators.kie.settings import KieSettings, SettingsChange

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import JsonValue
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from neurocards.simulators.kie.exchange import Fault
+from neurocards.simulators.exchange import Fault
 
 Spoiling = Literal["truncated", "not_a_video", "zero_bytes", "wrong_length", "black", "frozen", "small"]
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import FileResponse, Response
 
-from neurocards.simulators.kie.exchange import base_url, bearer, fault_met
+from neurocards.simulators.exchange import base_url, bearer, fault_met
 from neurocards.simulators.kie.faults import KieFault, answer, too_many_requests
 from neurocards.simulators.kie.models import MODELS, BadInput, Text, Url, read_strictly
 from neurocards.simulators.kie.settings import KieSettings

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 import httpx2
 from pydantic import JsonValue
 
+from neurocards.simulators.exchange import masked
 from neurocards.simulators.kie.clips import ClipMaker
-from neurocards.simulators.kie.exchange import masked
 from neurocards.simulators.kie.faults import FATES, KieFault
 from neurocards.simulators.kie.models import Wanted, frame_size
 from neurocards.simulators.kie.pictures import (

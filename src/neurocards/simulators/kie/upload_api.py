@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from neurocards.simulators.kie.exchange import base_url
+from neurocards.simulators.exchange import base_url
 from neurocards.simulators.kie.jobs import accepted_key
 from neurocards.simulators.kie.pictures import fetch
 from neurocards.simulators.kie.tasks import Studio

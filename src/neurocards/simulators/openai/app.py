@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from neurocards.simulators.kie.exchange import FaultBook, Journal, RecordedApp, bearer, fault_met
+from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, bearer, fault_met
 from neurocards.simulators.openai.faults import ApiError, OpenAiFault, refusal, route_of
 from neurocards.simulators.openai.requests import (
     MODELS,

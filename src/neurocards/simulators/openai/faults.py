@@ -4,7 +4,7 @@ from typing import Literal
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from neurocards.simulators.kie.exchange import Fault
+from neurocards.simulators.exchange import Fault
 
 
 class OpenAiFault(Fault):
