@@ -1,0 +1,130 @@
+"""The commands, as an operator calls them."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from neurocards.db.connection import Database
+from neurocards.db.embedded import EmbeddedPostgres
+from neurocards.settings import BadSettings, read_settings
+from shop import new_order
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(home: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Status, output and complaints of one command; nothing of this machine's own settings leaks in."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "neurocards", *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "src"),
+            "NEUROCARDS_HOME": str(home),
+            "COLUMNS": "200",
+            **environment,
+        },
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def ordered(dsn: str) -> str:
+    async def order() -> str:
+        async with Database(dsn) as database:
+            return str(await new_order(database))
+
+    return asyncio.run(order())
+
+
+def test_audit_tells_machines_and_fails_on_a_violation(dsn: str, tmp_path: Path) -> None:
+    ordered(dsn)
+    status, output, _ = command(tmp_path, "audit", "--json", DATABASE_URL=dsn)
+    assert status == 0
+    assert json.loads(output)["violations"] == []
+    assert json.loads(output)["held_credits"] == 1
+
+    with psycopg.connect(dsn) as connection:
+        connection.execute("set local session_replication_role = replica")
+        connection.execute("update accounts set balance = balance + 1 where kind = 'available'")
+    status, output, _ = command(tmp_path, "audit", "--json", DATABASE_URL=dsn)
+    assert status == 1
+    assert "balance_is_sum_of_entries" in {one["check"] for one in json.loads(output)["violations"]}
+
+
+def test_order_tells_the_story_by_id_and_by_number(dsn: str, tmp_path: Path) -> None:
+    order_id = ordered(dsn)
+    for name in (order_id, "1"):
+        status, output, _ = command(tmp_path, "order", name, DATABASE_URL=dsn)
+        assert status == 0
+        assert "order placed" in output
+        assert "available → held" in output
+
+
+@pytest.mark.parametrize("name", ["99", "00000000-0000-0000-0000-000000000000", "nonsense", "²", "9" * 30])
+def test_an_order_that_is_not_there_is_one_line(dsn: str, tmp_path: Path, name: str) -> None:
+    status, output, complaint = command(tmp_path, "order", name, DATABASE_URL=dsn)
+    assert (status, output, complaint.count("\n")) == (1, "", 1)
+
+
+def test_grant_gives_once_per_cause(dsn: str, tmp_path: Path) -> None:
+    ordered(dsn)
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("select telegram_id from customers").fetchone()
+    assert row is not None
+    for words in ("Granted; the customer has 14", "Granted before, nothing changed; the customer has 14"):
+        status, output, _ = command(
+            tmp_path, "grant", str(row[0]), "5", "--reason", "sorry", "--cause", "ticket 7", DATABASE_URL=dsn
+        )
+        assert status == 0
+        assert words in output
+
+
+def test_a_schema_that_is_too_old_is_told_and_mended(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        connection.execute("create database bare")
+    dsn = psycopg.conninfo.make_conninfo(postgres.dsn, dbname="bare")
+    status, _, complaint = command(tmp_path, "audit", DATABASE_URL=dsn)
+    assert status == 1
+    assert "run ./neurocards migrate" in complaint
+    assert command(tmp_path, "migrate", DATABASE_URL=dsn)[0] == 0
+    assert "up to date" in command(tmp_path, "migrate", DATABASE_URL=dsn)[1]
+    assert command(tmp_path, "audit", DATABASE_URL=dsn)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["bot"], {}, "BOT_TOKEN is not set"),
+        (["worker"], {"BOT_TOKEN": "1:x"}, "KIE_API_KEY is not set"),
+        (["worker"], {"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
+        (["audit"], {"VIDEO_MODEL": "sora-9"}, "no model 'sora-9'"),
+        (["audit"], {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "the database does not answer"),
+    ],
+)
+def test_f78_bad_settings_are_one_line_each(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    status, _, complaint = command(tmp_path, *arguments, **environment)
+    assert status == 1
+    assert told in complaint
+    assert "Traceback" not in complaint
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOT_TOKEN", "12345:secret-token")
+    monkeypatch.setenv("KIE_API_KEY", "secret-key")
+    settings = read_settings()
+    assert "secret-" not in repr(settings)
+    assert settings.required("bot_token") == "12345:secret-token"
+    with pytest.raises(BadSettings, match="OPENAI_API_KEY is not set"):
+        settings.model_copy(update={"openai_api_key": None}).required("openai_api_key")
