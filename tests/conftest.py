@@ -8,6 +8,7 @@ import httpx2
 import psycopg
 import psycopg.conninfo
 import pytest
+import structlog
 
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
@@ -16,6 +17,18 @@ from neurocards.simulators import Addresses, running_simulators
 from services import Simulators
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Without this, structlog draws every traceback with all its locals, for seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")

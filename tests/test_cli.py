@@ -108,6 +108,8 @@ def test_a_schema_that_is_too_old_is_told_and_mended(postgres: EmbeddedPostgres,
         (["worker"], {"BOT_TOKEN": "1:x"}, "KIE_API_KEY is not set"),
         (["worker"], {"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
         (["audit"], {"VIDEO_MODEL": "sora-9"}, "no model 'sora-9'"),
+        (["audit"], {"DATABASE_URL": "postgres:/u:SECRET@h/db"}, "DATABASE_URL: not a PostgreSQL address"),
+        (["worker"], {"BOT_TOKEN": "1:x", "KIE_API_KEY": "a b"}, "KIE_API_KEY"),
         (["audit"], {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "the database does not answer"),
     ],
 )
@@ -118,13 +120,15 @@ def test_f78_bad_settings_are_one_line_each(
     assert status == 1
     assert told in complaint
     assert "Traceback" not in complaint
+    assert "SECRET" not in complaint
 
 
 def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOT_TOKEN", "12345:secret-token")
-    monkeypatch.setenv("KIE_API_KEY", "secret-key")
+    monkeypatch.setenv("KIE_API_KEY", "secret-key\n")
     settings = read_settings()
     assert "secret-" not in repr(settings)
     assert settings.required("bot_token") == "12345:secret-token"
+    assert settings.required("kie_api_key") == "secret-key", "a file's last line break is no part of the key"
     with pytest.raises(BadSettings, match="OPENAI_API_KEY is not set"):
         settings.model_copy(update={"openai_api_key": None}).required("openai_api_key")

@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "domain": set(),
     "media": set(),
     "processes": set(),
-    "storage": set(),
+    "storage": {"domain"},
     "logs": set(),
     "texts": {"content"},
     "content": set(),

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import structlog
 from neurocards import maintenance
 from neurocards.catalogue import load_catalogue
 from neurocards.db import embedded, migrate
-from neurocards.db.connection import Database
+from neurocards.db.connection import BadAddress, Database, check_address
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Outbox
@@ -46,7 +46,12 @@ class Basics:
 async def open_dsn(settings: Settings) -> AsyncIterator[str]:
     """The database's address. Without DATABASE_URL an embedded server is used, or started for as long as we live."""
     if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+        dsn = settings.database_url.get_secret_value()
+        try:
+            check_address(dsn)
+        except BadAddress as error:
+            raise BadSettings(f"DATABASE_URL: {error}") from error
+        yield dsn
         return
     folder = settings.neurocards_home / "postgres"
     try:
@@ -78,7 +83,7 @@ async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
 
 async def run_bot(settings: Settings) -> None:
     """Take orders until told to stop."""
-    from neurocards.bot import Handling, Intake, TelegramMessenger, build_dispatcher, make_bot, set_up
+    from neurocards.bot import Handling, Intake, IntakeRefused, TelegramMessenger, build_dispatcher, make_bot, set_up
 
     bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
     async with AsyncExitStack() as stack:
@@ -91,11 +96,14 @@ async def run_bot(settings: Settings) -> None:
         intake = Intake(bot, basics.database)
         handling = Handling(bot, dispatcher, basics.database)
         outbox = Outbox(basics.database, TelegramMessenger(bot, basics.store, basics.catalogue))
-        await _run_until_stopped(
-            basics.database,
-            loops=[intake.run, handling.run, outbox.run, *_upkeep(basics.database)],
-            wakers={"updates": handling.wake, "notices": outbox.wake},
-        )
+        try:
+            await _run_until_stopped(
+                basics.database,
+                loops=[intake.run, handling.run, outbox.run, *_upkeep(basics.database)],
+                wakers={"updates": handling.wake, "notices": outbox.wake},
+            )
+        except IntakeRefused as refused:
+            raise BadSettings(str(refused)) from refused
 
 
 async def run_worker(settings: Settings) -> None:
@@ -162,12 +170,21 @@ async def _run_until_stopped(
     listener = asyncio.create_task(_pass_on_hints(database, wakers))
     log.info("started")
     try:
-        async with asyncio.TaskGroup() as group:
-            for run in loops:
-                group.create_task(run(stop))
+        outcomes = await asyncio.gather(*(_stopping_all(run, stop) for run in loops), return_exceptions=True)
     finally:
         listener.cancel()
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
     log.info("stopped")
+
+
+async def _stopping_all(run: Run, stop: asyncio.Event) -> None:
+    """A loop that fails ends the process, but the others first finish what they are doing."""
+    try:
+        await run(stop)
+    finally:
+        stop.set()
 
 
 async def _pass_on_hints(database: Database, wakers: Mapping[str, Callable[[], None]]) -> None:
@@ -181,8 +198,7 @@ def _upkeep(database: Database) -> list[Run]:
         return 0
 
     async def prune() -> int:
-        await maintenance.prune(database)
-        return 0
+        return await maintenance.prune(database)
 
     return [
         Loop("maintenance", maintain, pause_seconds=MAINTENANCE_SECONDS).run,
@@ -195,6 +211,7 @@ def _workspace(home: Path) -> Path:
     folder = home / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():
-        if time.time() - left.stat().st_mtime > STALE_FILE_SECONDS:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another worker sweeps as well
+            if time.time() - left.stat().st_mtime > STALE_FILE_SECONDS:
+                left.unlink()
     return folder

@@ -21,6 +21,7 @@ from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
 from neurocards.logs import set_up_logs
 from neurocards.settings import BadSettings, Settings, read_settings
+from neurocards.texts import BadTexts
 
 commands = typer.Typer(
     name="neurocards",
@@ -40,7 +41,7 @@ def main() -> None:
     """Run one command; what an operator can mend is told in plain words and exits 1."""
     try:
         commands(prog_name="neurocards")
-    except (Refusal, BadSettings, BadCatalogue, EmbeddedPostgresError, SchemaTooNew) as error:
+    except (Refusal, BadSettings, BadCatalogue, BadTexts, EmbeddedPostgresError, SchemaTooNew) as error:
         _give_up(str(error))
     except Away as error:
         _give_up(f"the database does not answer: {str(error).strip()}")

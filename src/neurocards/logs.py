@@ -8,7 +8,7 @@ import structlog
 from structlog.types import Processor
 
 # The bot's token is part of every Bot API address, so it would appear wherever a library names one.
-_TOKEN = re.compile(r"\b(\d{5,}):[A-Za-z0-9_-]{20,}")
+_TOKEN = re.compile(r"(?<!\d)(\d{5,}):[A-Za-z0-9_-]{20,}")
 
 
 def set_up_logs(log_format: str, *, level: int = logging.INFO) -> None:

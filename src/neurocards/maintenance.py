@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from neurocards.db import generations, jobs, updates
-from neurocards.db.connection import Database, Transaction
+from neurocards.db.connection import Away, Database, Transaction
 from neurocards.domain.failures import Reason
 
 POISON_RESCUES = 3
@@ -58,5 +58,11 @@ async def _give_up(database: Database, generation_id: UUID, reason: Reason) -> N
     async def refund(tx: Transaction) -> bool:
         return await generations.refund(tx, generation_id, lease_number=None, reason=reason)
 
-    if await database.run(refund):
-        log.error("given_up", generation_id=str(generation_id), reason=reason.value)
+    try:
+        if await database.run(refund):
+            log.error("given_up", generation_id=str(generation_id), reason=reason.value)
+    except Away:
+        raise
+    except Exception:
+        # One row that cannot be ended must not keep the others from their refunds; the audit names it.
+        log.exception("give_up_failed", generation_id=str(generation_id))

@@ -23,8 +23,14 @@ from neurocards.loops import Loop, Slots
 CHAT_PAUSE_SECONDS = 1.0
 """Telegram takes about one message a second in one chat."""
 
-LEASE_SECONDS = 330.0
-"""Longer than the longest upload (messenger's own limit), so that no video is sent twice while it is being sent."""
+LEASE_SECONDS = 45.0
+"""How long a sender may be silent before others send what it held; a heartbeat extends it during long uploads."""
+
+SENDING_SECONDS = 600.0
+"""Longer than any upload that still goes on."""
+
+ATTEMPTS = 4
+"""How often a notice that we fail to put into words is tried before it makes way for the next one."""
 
 SLOTS = 30
 POLL_SECONDS = 0.25
@@ -85,6 +91,7 @@ class Outbox:
         self._chat_pause_seconds = chat_pause_seconds
         self._loop = Loop("outbox", self.turn, pause_seconds=POLL_SECONDS)
         self._slots = Slots(SLOTS, when_free=self._loop.wake)
+        self._held: dict[int, Notice] = {}
 
     def wake(self) -> None:
         """Look now: something was announced."""
@@ -92,8 +99,12 @@ class Outbox:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, then finish what is being sent."""
-        await self._loop.run(stop)
-        await self._slots.drain(seconds=DRAIN_SECONDS)
+        heartbeat = asyncio.create_task(self._keep_alive())
+        try:
+            await self._loop.run(stop)
+            await self._slots.drain(seconds=DRAIN_SECONDS)
+        finally:
+            heartbeat.cancel()
 
     async def turn(self) -> int:
         """Start sending the next notice of as many customers as there are free slots; returns how many."""
@@ -105,6 +116,7 @@ class Outbox:
 
         claimed = await self._database.run(claim)
         for notice in claimed:
+            self._held[notice.id] = notice
             self._slots.start(notice.id, self._send(notice))
         return len(claimed)
 
@@ -115,10 +127,13 @@ class Outbox:
     async def _send(self, notice: Notice) -> None:
         logger = log.bind(notice_id=notice.id, order_id=str(notice.order_id), kind=notice.kind.value)
         try:
-            story = await self._database.run(lambda tx: self._read(tx, notice))
+            story = await self._database.run(
+                lambda tx: self._read(tx, notice), patience_seconds=RECORD_PATIENCE_SECONDS
+            )
             if story is None:
                 return
-            sent = await self._say(notice.kind, story)
+            async with asyncio.timeout(SENDING_SECONDS):
+                sent = await self._say(notice.kind, story)
         except Unreachable:
             logger.info("customer_unreachable")
             await self._record(lambda tx: self._set_aside(tx, notice))
@@ -130,13 +145,15 @@ class Outbox:
             # The lease runs out and the notice is taken up again.
             logger.warning("notice_interrupted")
         except Exception as error:
-            # A fault of ours must not hold up the customer's other notices for ever, nor end the process.
-            logger.exception("notice_crashed")
+            # A fault of ours must not end the process, nor hold up the customer's other notices for ever.
+            logger.exception("notice_crashed", attempt=notice.attempt)
             crash = Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error))
             await self._record(lambda tx: self._put_off(tx, notice, crash))
         else:
             await self._record(lambda tx: self._finish(tx, notice, sent))
             logger.debug("notice_sent", stage=notice.stage)
+        finally:
+            del self._held[notice.id]
 
     async def _read(self, tx: Transaction, notice: Notice) -> Story | None:
         """What to say; None when a newer status follows at once and says it all."""
@@ -182,12 +199,14 @@ class Outbox:
     async def _put_off(self, tx: Transaction, notice: Notice, failure: Failure) -> None:
         match failure.kind:
             case FailureKind.PERMANENT:
-                await notices.finish(tx, notice, state="undeliverable")
+                await self._bury(tx, notice, failure)
             case FailureKind.RATE_LIMITED | FailureKind.OUTAGE:
                 pause = failure.retry_after_seconds or LONGEST_PAUSE_SECONDS
                 # The whole chat rests: another notice would only meet the same answer.
                 await notices.rest(tx, notice.customer_id, seconds=pause)
                 await notices.put_back(tx, notice, seconds=pause, failure=str(failure), spends_attempt=False)
+            case FailureKind.TEMPORARY if failure.reason is Reason.INTERNAL and notice.attempt >= ATTEMPTS:
+                await self._bury(tx, notice, failure)
             case FailureKind.TEMPORARY:
                 # No limit: a finished video is owed, however long Telegram is away.
                 pause = min(LONGEST_PAUSE_SECONDS, backoff_seconds(min(notice.attempt, 4)))
@@ -196,6 +215,27 @@ class Outbox:
                 )
             case _:
                 assert_never(failure.kind)
+
+    async def _bury(self, tx: Transaction, notice: Notice, failure: Failure) -> None:
+        """It will never arrive. A video that was paid for and never came is paid back."""
+        log.error("notice_undeliverable", notice_id=notice.id, kind=notice.kind.value, failure=str(failure))
+        await notices.finish(tx, notice, state="undeliverable")
+        if notice.kind is NoticeKind.VIDEO and notice.generation_id is not None:
+            await generations.reverse(tx, notice.generation_id, reason=Reason.DELIVERY)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            held = list(self._held.values())
+            if not held:
+                continue
+            try:
+                await self._database.run(
+                    lambda tx, held=held: notices.extend(tx, held, lease_seconds=LEASE_SECONDS)  # type: ignore[misc]  # bound early
+                )
+            except Exception as error:
+                # Whatever it was: without the next beat others would send what is being sent.
+                log.warning("heartbeat_missed", error=str(error).strip())
 
     async def _record(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         try:

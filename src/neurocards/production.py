@@ -5,11 +5,12 @@ on from there. Decisions are written under the proved lease; that a provider acc
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import NoReturn, Protocol, TypeVar, assert_never
 from uuid import UUID, uuid4
 
 import structlog
@@ -25,6 +26,7 @@ from neurocards.domain.generations import Attempt, AttemptState, Generation, Ste
 from neurocards.domain.orders import Order
 from neurocards.domain.tasks import (
     Accepted,
+    NotFound,
     Pending,
     Refused,
     Submission,
@@ -34,16 +36,21 @@ from neurocards.domain.tasks import (
     Unanswered,
 )
 from neurocards.media.photos import BadPhoto, compose_frame, preview
-from neurocards.media.videos import BadClip, ClipFacts, check_clip, cover, prepare_delivery, probe, thumbnail
+from neurocards.media.videos import BadClip, ClipFacts, ClipFault, check_clip, cover, prepare_delivery, probe, thumbnail
 from neurocards.storage import Store
 
-STEP_SECONDS = {
-    Step.WRITE_PROMPT: 25.0,
-    Step.UPLOAD_FRAME: 60.0,
-    Step.WAIT: 30.0,
-    Step.FETCH: 300.0,
-}
-"""How long a step may take. A submit has its own limit: it must end while its lease is surely ours."""
+WRITER_SECONDS = 20.0
+UPLOAD_SECONDS = 60.0
+POLL_SECONDS = 20.0
+DOWNLOAD_SECONDS = 300.0
+"""How long each call to the outside may take, waiting for our own turn and our own database not counted.
+A submit has a limit of its own: it must end while its lease is surely ours."""
+
+NOT_FOUND_SECONDS = 60.0
+"""How long a provider may not know a task that it has just accepted."""
+
+MAX_VIDEO_BYTES = 50_000_000
+"""What a bot can upload to Telegram."""
 
 RESUBMISSIONS = 1
 """How often a submit whose answer was lost is made again: each one may be paid twice."""
@@ -53,6 +60,8 @@ FACT_PATIENCE_SECONDS = 300.0
 
 MEDIA_AT_ONCE = 2
 """Photos and clips worked on at once in one process: bounds memory and leaves the event loop its core."""
+
+Product = TypeVar("Product", Template, Model)
 
 log = structlog.get_logger()
 
@@ -102,14 +111,17 @@ class Work:
 
     @property
     def latest(self) -> Attempt | None:
-        return self.attempts[-1] if self.attempts else None
+        """The attempt that counts: the live one, of which there is one at most; else the last."""
+        live = [attempt for attempt in self.attempts if attempt.state.live]
+        known = live or list(self.attempts)
+        return known[-1] if known else None
 
     @property
-    def live(self) -> Attempt:
+    def attempt(self) -> Attempt:
         """The attempt that a step after the submit is about."""
-        if not self.attempts:
+        if self.latest is None:
             raise LookupError(f"generation {self.generation.id} has no attempt")
-        return self.attempts[-1]
+        return self.latest
 
 
 class _PutBack(Exception):
@@ -185,12 +197,9 @@ class Production:
             # The claim and an ending by maintenance crossed; the ending took the job with it.
             raise LostLease(work.job)
         try:
-            async with asyncio.timeout(STEP_SECONDS.get(step)):
-                await self._steps[step](work)
+            await self._steps[step](work)
         except Failure as failure:
             await self._judge(work, failure)
-        except TimeoutError:
-            await self._judge(work, Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"{step} took too long"))
         except (_PutBack, LostLease, *Away):
             raise
         except Exception as error:
@@ -203,7 +212,7 @@ class Production:
 
     async def _write_prompt(self, work: Work) -> None:
         await self._decide(work.job, lambda tx: generations.tell_status(tx, work.generation.id, "prompt"))
-        template = self._catalogue.templates[work.order.template]
+        template = _served(self._catalogue.templates, work.order.template)
         prompt, source = await self._prompt(template, work.order)
         await self._decide(
             work.job,
@@ -214,9 +223,9 @@ class Production:
         """The writer's prompt, else the template's own: a seller never hears of a writer that fails."""
         if self._writer is not None:
             try:
-                async with asyncio.timeout(STEP_SECONDS[Step.WRITE_PROMPT] - 5.0):
-                    async with self._media_slots:
-                        photo = await asyncio.to_thread(preview, await self._store.get(order.photo_key))
+                async with self._media_slots:
+                    photo = await asyncio.to_thread(preview, await self._photo(order))
+                async with _limit(WRITER_SECONDS, "writer"):
                     written = await self._writer.write(
                         brief=template.brief,
                         description=order.description,
@@ -225,18 +234,19 @@ class Production:
                         seconds=order.seconds,
                     )
                 return written, "writer"
-            except (Failure, BadPhoto, TimeoutError) as failure:
-                log.warning("prompt_writer_failed", failure=str(failure) or "took too long")
+            except (Failure, BadPhoto) as failure:
+                log.warning("prompt_writer_failed", failure=str(failure))
         return template.prompt(description=order.description, wishes=order.wishes), "template"
 
     async def _upload_frame(self, work: Work) -> None:
         async with self._media_slots:
-            photo = await self._store.get(work.order.photo_key)
+            photo = await self._photo(work.order)
             try:
                 frame = await asyncio.to_thread(compose_frame, photo)
             except BadPhoto as bad:
                 raise Failure(FailureKind.PERMANENT, Reason.PHOTO, f"photo: {bad.code}") from bad
-        frame_url = await self._provider.upload_frame(frame, f"{uuid4().hex}.jpg")
+        async with _limit(UPLOAD_SECONDS, "upload"):
+            frame_url = await self._provider.upload_frame(frame, f"{uuid4().hex}.jpg")
         await self._decide(work.job, lambda tx: generations.record_frame(tx, work.generation.id, frame_url))
 
     async def _submit(self, work: Work) -> None:
@@ -274,8 +284,7 @@ class Production:
                 await self._decide(work.job, lambda tx: self._snooze_rendering(tx, work, poll_seconds(0)))
                 raise _PutBack
             case Refused(failure):
-                await self._end_attempt(work, attempt_id, AttemptState.REFUSED, failure)
-                raise failure
+                await self._judge(work, failure, ended=(attempt_id, AttemptState.REFUSED))
             case Unanswered(detail):
                 log.warning("submit_unanswered", attempt_id=str(attempt_id), detail=detail)
                 await self._database.run(
@@ -291,33 +300,36 @@ class Production:
 
     async def _doubt(self, work: Work) -> None:
         """A submit's answer was lost: by the line, or with the worker that was waiting for it."""
-        attempt = work.live
+        attempt = work.attempt
         waited = (work.now - attempt.created_at).total_seconds()
         if waited < self._doubt_seconds:
             await self._decide(work.job, lambda tx: self._keep_doubting(tx, work, self._doubt_seconds - waited))
             raise _PutBack
-        await self._decide(
-            work.job,
-            lambda tx: generations.end_attempt(
-                tx, attempt.id, AttemptState.ABANDONED, attempt.failure or "no answer and no evidence"
-            ),
-        )
         log.warning("attempt_abandoned", attempt_id=str(attempt.id))
-        lost = 1 + sum(earlier.state is AttemptState.ABANDONED for earlier in work.attempts)
-        if lost > RESUBMISSIONS:
-            raise Failure(FailureKind.PERMANENT, Reason.PROVIDER, "two answers to submits were lost")
+        silence = attempt.failure or "no answer and no evidence"
+        if sum(earlier.state is AttemptState.ABANDONED for earlier in work.attempts) >= RESUBMISSIONS:
+            lost = Failure(FailureKind.PERMANENT, Reason.PROVIDER, f"lost again: {silence}")
+            await self._judge(work, lost, ended=(attempt.id, AttemptState.ABANDONED))
+
+        async def abandon(tx: Transaction) -> None:
+            await generations.end_attempt(tx, attempt.id, AttemptState.ABANDONED, silence)
+
+        await self._decide(work.job, abandon)
 
     async def _keep_doubting(self, tx: Transaction, work: Work, seconds: float) -> None:
-        await generations.end_attempt(
-            tx, work.live.id, AttemptState.UNKNOWN, work.live.failure or "the worker ended while submitting"
-        )
-        await jobs.snooze(tx, work.job, seconds=seconds)
+        silence = work.attempt.failure or "the worker ended while submitting"
+        if await generations.end_attempt(tx, work.attempt.id, AttemptState.UNKNOWN, silence):
+            await jobs.snooze(tx, work.job, seconds=seconds)
+        else:
+            # The lost answer has just come in.
+            await jobs.snooze(tx, work.job, seconds=0)
 
     async def _wait(self, work: Work) -> None:
-        attempt = work.live
+        attempt = work.attempt
         waited = (work.now - (attempt.accepted_at or attempt.created_at)).total_seconds()
         try:
-            task = await self._provider.task(attempt.task_id or "")
+            async with _limit(POLL_SECONDS, "poll"):
+                task = await self._provider.task(attempt.task_id or "")
         except Failure as failure:
             if failure.kind is FailureKind.TEMPORARY:
                 # The task is paid for and goes on without our questions; only the deadline ends this.
@@ -333,35 +345,43 @@ class Production:
             case Succeeded(result_url):
                 await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url))
             case TaskFailed(outcome):
-                await self._end_attempt(work, attempt.id, AttemptState.FAILED, outcome)
-                raise outcome
+                await self._judge(work, outcome, ended=(attempt.id, AttemptState.FAILED))
+            case NotFound() if waited < NOT_FOUND_SECONDS:
+                await self._decide(work.job, lambda tx: self._snooze_rendering(tx, work, poll_seconds(waited)))
+                raise _PutBack
+            case NotFound():
+                vanished = Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "the provider lost the task")
+                await self._judge(work, vanished, ended=(attempt.id, AttemptState.FAILED))
             case _:
                 assert_never(task)
 
     async def _record_result(self, tx: Transaction, work: Work, result_url: str) -> None:
-        await generations.record_result(tx, work.live.id, result_url)
+        await generations.record_result(tx, work.attempt.id, result_url)
         await generations.tell_status(tx, work.generation.id, "checking")
 
     async def _fetch(self, work: Work) -> None:
-        attempt = work.live
+        attempt = work.attempt
+        model = self._model(work.order)
         name = f"{work.generation.id}-{work.job.lease_number}"
         download = self._workspace / f"{name}.part"
         finished = self._workspace / f"{name}.mp4"
         try:
-            await self._provider.download(await self._result_url(work), download)
+            async with _limit(DOWNLOAD_SECONDS, "download"):
+                await self._provider.download(await self._result_url(work), download)
             async with self._media_slots:
-                model = self._model(work.order)
                 facts, cover_jpeg, thumbnail_jpeg = await asyncio.to_thread(
                     _finish_clip, download, finished, work.order.seconds, model
                 )
-            key = f"videos/{work.generation.id}/{attempt.number}"
+            # The lease is part of the key: a worker that lost it must not write over what was settled.
+            key = f"videos/{work.generation.id}/{attempt.number}-{work.job.lease_number}"
             await self._store.put(f"{key}.mp4", finished)
             await self._store.put(f"{key}-cover.jpg", cover_jpeg)
             await self._store.put(f"{key}-thumbnail.jpg", thumbnail_jpeg)
         except BadClip as bad:
-            failure = Failure(FailureKind.TEMPORARY, Reason.RESULT, f"result: {bad.code}")
-            await self._end_attempt(work, attempt.id, AttemptState.FAILED, failure)
-            raise failure from bad
+            unusable = Failure(FailureKind.TEMPORARY, Reason.RESULT, f"result: {bad.code}")
+            await self._judge(work, unusable, ended=(attempt.id, AttemptState.FAILED))
+        except OSError as error:
+            raise Failure(FailureKind.OUTAGE, Reason.INTERNAL, f"workspace: {error}") from error
         finally:
             download.unlink(missing_ok=True)
             finished.unlink(missing_ok=True)
@@ -380,10 +400,10 @@ class Production:
     async def _result_url(self, work: Work) -> str:
         """The link as recorded; after a failure a fresh one, since result links expire."""
         if work.job.attempt > 1:
-            task = await self._provider.task(work.live.task_id or "")
+            task = await self._provider.task(work.attempt.task_id or "")
             if isinstance(task, Succeeded):
                 return task.result_url
-        return work.live.result_url or ""
+        return work.attempt.result_url or ""
 
     async def _settle(self, work: Work) -> None:
         async def settle(tx: Transaction) -> None:
@@ -406,49 +426,75 @@ class Production:
         # Longer than the lease is pointless: by then somebody else decides.
         await self._database.run(proved, patience_seconds=self._lease_seconds)
 
-    async def _end_attempt(self, work: Work, attempt_id: UUID, state: AttemptState, failure: Failure) -> None:
-        async def end(tx: Transaction) -> None:
-            await generations.end_attempt(tx, attempt_id, state, str(failure))
-            if failure.kind is FailureKind.TEMPORARY:
-                # The next attempt brings its own frame: uploads expire, and some failures are about the upload.
-                await generations.record_frame(tx, work.generation.id, None)
-
-        await self._decide(work.job, end)
-
-    async def _judge(self, work: Work, failure: Failure) -> None:
+    async def _judge(self, work: Work, failure: Failure, *, ended: tuple[UUID, AttemptState] | None = None) -> NoReturn:
+        """Decide what a failure means. An attempt that ended by it ends in the same transaction."""
         decision = verdict(failure, work.job.attempt)
         log.warning("step_failed", failure=str(failure), attempt=work.job.attempt, decision=str(decision))
-        match decision:
-            case Retry(after_seconds, spends_attempt):
-                await self._decide(
-                    work.job,
-                    lambda tx: jobs.retry(
-                        tx,
-                        work.job,
-                        seconds=after_seconds,
-                        spends_attempt=spends_attempt,
-                        failure=str(failure),
-                    ),
-                )
-            case Refund(reason):
 
-                async def refund(tx: Transaction) -> None:
+        async def decide(tx: Transaction) -> None:
+            if ended is not None and not await self._end_attempt(tx, work, *ended, failure):
+                # The lost answer has just come in: the failure is not what we took it for.
+                await jobs.snooze(tx, work.job, seconds=0)
+                return
+            match decision:
+                case Retry(after_seconds, spends_attempt):
+                    await jobs.retry(
+                        tx, work.job, seconds=after_seconds, spends_attempt=spends_attempt, failure=str(failure)
+                    )
+                case Refund(reason):
                     if not await generations.refund(
                         tx, work.generation.id, lease_number=work.job.lease_number, reason=reason
                     ):
                         raise LostLease(work.job)
+                case _:
+                    assert_never(decision)
 
-                await self._decide(work.job, refund)
-            case _:
-                assert_never(decision)
+        await self._decide(work.job, decide)
         raise _PutBack
 
+    async def _end_attempt(
+        self, tx: Transaction, work: Work, attempt_id: UUID, state: AttemptState, failure: Failure
+    ) -> bool:
+        if failure.kind is FailureKind.TEMPORARY:
+            # The next attempt brings its own frame: uploads expire, and some failures are about the upload.
+            await generations.record_frame(tx, work.generation.id, None)
+        return await generations.end_attempt(tx, attempt_id, state, str(failure))
+
+    # What a step needs ------------------------------------------------------------------------------------------
+
+    async def _photo(self, order: Order) -> bytes:
+        try:
+            return await self._store.get(order.photo_key)
+        except FileNotFoundError as error:
+            raise Failure(FailureKind.PERMANENT, Reason.INTERNAL, "the photo is not in the store") from error
+
     def _model(self, order: Order) -> Model:
-        return self._catalogue.models[order.model]
+        return _served(self._catalogue.models, order.model)
+
+
+def _served(shelf: Mapping[str, Product], name: str) -> Product:
+    """What an order names. A worker of an older release may not know it yet: then another one will."""
+    try:
+        return shelf[name]
+    except KeyError:
+        raise Failure(FailureKind.OUTAGE, Reason.INTERNAL, f"{name!r} is not known to this worker") from None
+
+
+@asynccontextmanager
+async def _limit(seconds: float, call: str) -> AsyncIterator[None]:
+    """Bound a call to the outside; taking too long is a failure like any other."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"{call}: no answer in {seconds:.0f} s") from error
 
 
 def _finish_clip(source: Path, target: Path, seconds: int, model: Model) -> tuple[ClipFacts, bytes, bytes]:
     """Check a downloaded clip and make what is delivered of it. Runs in a thread; raises BadClip."""
     check_clip(source, seconds=seconds, min_width=model.min_width, min_height=model.min_height)
     prepare_delivery(source, target)
-    return probe(target), cover(target), thumbnail(target)
+    facts = probe(target)
+    if facts.size_bytes > MAX_VIDEO_BYTES:
+        raise BadClip(ClipFault.TOO_LARGE)
+    return facts, cover(target), thumbnail(target)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neurocards.catalogue import DEFAULT_MODEL
@@ -13,19 +13,37 @@ class BadSettings(Exception):
     """A setting is missing or wrong; the message has one line per problem."""
 
 
+def _plain(value: object) -> object:
+    """Secrets come from files and forms: what surrounds them is cut off, and nothing odd may be inside."""
+    if not isinstance(value, str):
+        return value
+    stripped = value.strip()
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise ValueError("has a blank, a line break or a letter that no such value has")
+    return stripped
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_plain)]
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. Environment variables win over a `.env` file in the current folder."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    bot_token: SecretStr | None = Field(None, description="The Telegram bot's token, from @BotFather.")
+    bot_token: Secret | None = Field(None, description="The Telegram bot's token, from @BotFather.")
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer. Without it an embedded server runs below NEUROCARDS_HOME."
     )
-    kie_api_key: SecretStr | None = Field(None, description="The key of the KIE.ai account that makes the videos.")
-    openai_api_key: SecretStr | None = Field(
+    kie_api_key: Secret | None = Field(None, description="The key of the KIE.ai account that makes the videos.")
+    openai_api_key: Secret | None = Field(
         None, description="The key for the prompt writer. Without it each template's own text is the prompt."
     )
 

@@ -114,5 +114,6 @@ class Worker:
             await asyncio.sleep(self._lease_seconds / 3)
             try:
                 await self.beat()
-            except Away:
-                log.warning("heartbeat_missed")
+            except Exception as error:
+                # Whatever it was: without the next beat every lease here would be lost.
+                log.warning("heartbeat_missed", error=str(error).strip())

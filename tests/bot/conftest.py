@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
-import structlog
 from obstore.store import MemoryStore
 
 from bot.chat import Shop
@@ -13,18 +12,6 @@ from neurocards.storage import Store
 from services import Simulators
 
 _tokens = count(5_000_001)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def plain_logs() -> None:
-    """Without this, structlog draws every traceback with all its locals, for seconds."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-        ]
-    )
 
 
 @pytest.fixture

@@ -236,6 +236,13 @@ async def test_p11_a_bad_photo_gets_one_sentence_and_costs_nothing(
     assert await counts(shop.database) == before
 
 
+async def test_p11_a_file_too_large_is_not_even_asked_for(shop: Shop) -> None:
+    person = await shop.regular()
+    before = (await shop.get("calls", method="getFile"))["last_id"]
+    await person.send(bytes(20 * 1024 * 1024 + 1), "big.png", kind="document")
+    assert (await shop.get("calls", method="getFile", since=before))["calls"] == []
+
+
 async def test_p11_a_bad_photo_leaves_the_open_draft_where_it_stands(shop: Shop) -> None:
     person = await shop.regular()
     await person.send(photo())

@@ -212,6 +212,16 @@ CORRUPTIONS = {
         "select move_credits('hold', customer_id, 'available', 'held', 'free', 0, 'x', id) from generations",
         "23514",
     ),
+    "a hold ended by hand": ("select end_holds(id, 'refund') from generations", "NC003"),
+    "a job given up by hand": (
+        "update jobs set state = 'discarded', finished_at = now()",
+        "NC003",
+    ),
+    "an open video paid back": (
+        "update generations set state = 'failed', failure = 'x', finished_at = now();"
+        " select move_credits('reversal', customer_id, 'spent', 'available', 'free', 1, 'x', id) from generations",
+        "23514",
+    ),
     "a hold ended twice": (
         "select end_holds(id, 'refund'), end_holds(id, 'settle') from generations",
         "23505",
@@ -226,7 +236,8 @@ async def test_p10_the_database_refuses(database: Database, name: str) -> None:
     before = await counts(database)
     with pytest.raises(psycopg.DatabaseError) as refused:
         async with database.transaction() as tx:
-            await tx.execute(statement.encode())
+            for part in statement.split(";"):
+                await tx.execute(part.encode())
     assert refused.value.sqlstate == sqlstate
     assert await counts(database) == before
     assert await violations(database) == []

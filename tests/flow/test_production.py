@@ -1,6 +1,7 @@
 """The main job over the real adapters: what is recorded, what is paid, and who is told, whatever fails or dies."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -324,6 +325,76 @@ async def test_f23_a_late_answer_after_a_refund_is_an_orphan(rig: Rig, photo: by
     (generation,) = await rig.generations(order_id)
     assert generation.state is GenerationState.FAILED
     assert await rig.violations() == []
+
+
+async def test_f23_an_answer_that_comes_in_meanwhile_is_not_overruled(rig: Rig, photo: bytes) -> None:
+    """The lost answer is recorded between another worker's look and its decision."""
+    order_id = await rig.order(photo=photo)
+    await rig.crash_during("createTask")
+    (attempt,) = await rig.attempts(order_id)
+    (task,) = await rig.tasks()
+    await rig.database.run(lambda tx: generations.record_task(tx, attempt.id, task["id"]))
+    for state in (AttemptState.UNKNOWN, AttemptState.ABANDONED, AttemptState.REFUSED):
+        ended = await rig.database.run(
+            lambda tx, state=state: generations.end_attempt(tx, attempt.id, state, "late")  # type: ignore[misc]  # bound early
+        )
+        assert not ended
+    await rig.expire_leases()
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
+    assert len(await rig.tasks()) == 1
+
+
+async def test_f23_an_adopted_attempt_counts_although_a_later_one_was_refused(rig: Rig, photo: bytes) -> None:
+    order_id = await rig.order(photo=photo)
+    await rig.crash_during("createTask")
+    await rig.expire_leases()
+    await rig.work()
+    await advance(rig.database, DOUBT_SECONDS)
+    await rig.fault(route="createTask", kind="429", retry_after=60, times=1)
+    await rig.work()
+    first, second = await rig.attempts(order_id)
+    assert (first.state, second.state) == (AttemptState.ABANDONED, AttemptState.REFUSED)
+    (task,) = await rig.tasks()
+    late = await rig.database.run(lambda tx: generations.record_task(tx, first.id, task["id"]))
+    assert late is AttemptState.ACCEPTED
+    (generation,) = await rig.finish(order_id, pace_seconds=10)
+    assert generation.state is GenerationState.COMPLETED
+    assert len(await rig.tasks()) == 1
+
+
+async def test_f59_a_task_that_is_not_known_yet_is_asked_for_again(rig: Rig, photo: bytes) -> None:
+    await rig.fault(route="recordInfo", kind="code", code=422, msg="recordInfo is null", times=3)
+    order_id = await rig.order(photo=photo)
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
+    assert len(await rig.tasks()) == 1
+
+
+async def test_f59_a_task_that_the_provider_lost_is_made_again(rig: Rig, photo: bytes) -> None:
+    order_id = await rig.order(photo=photo)
+    await rig.work()
+    await rig.fault(route="recordInfo", kind="code", code=422, msg="recordInfo is null", times=1)
+    await advance(rig.database, 61)
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
+    assert len(await rig.tasks()) == 2
+
+
+async def test_f38_a_store_that_is_away_costs_time_and_no_attempt(rig: Rig, photo: bytes, tmp_path: Path) -> None:
+    """The folder of the store is a file for a while: everything in it fails like a full or lost disk."""
+    order_id = await rig.order(photo=photo)
+    folder, aside = tmp_path / "store", tmp_path / "aside"
+    folder.rename(aside)
+    folder.write_text("not a folder")
+    for _ in range(6):
+        await rig.work()
+        await advance(rig.database, 31)
+    assert (await rig.job())["attempt"] == 1
+    folder.unlink()
+    aside.rename(folder)
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
 
 
 async def test_f22_a_paused_worker_changes_nothing_when_it_wakes(rig: Rig, photo: bytes) -> None:

@@ -24,6 +24,12 @@ def quadrants(width: int, height: int) -> Image.Image:
     return small.resize((width, height), Image.Resampling.NEAREST)
 
 
+def chessboard(width: int, height: int) -> Image.Image:
+    """Eight by eight fields, the first one dark: shows how large a picture is."""
+    fields = np.indices((8, 8)).sum(axis=0) % 2 * 255
+    return Image.fromarray(fields.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+
+
 def texture(width: int, height: int, *, seed: int = 7) -> Image.Image:
     """Soft coloured blobs, like a photo out of focus."""
     coarse = np.random.default_rng(seed).integers(30, 226, (12, 8, 3), dtype=np.uint8)
@@ -66,7 +72,7 @@ def write_clip(
     tagged: bool = True,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """An MP4 of the frames in BT.709; `sound` names the codec of a tone, `tagged` says that the file names its colours."""
+    """An MP4 of the frames in BT.709, which the file says if `tagged`; `sound` names the codec of a tone."""
     container_options = {"movflags": "+faststart"} if index_first else {}
     with av.open(str(path), "w", format="mp4", container_options=container_options) as made:
         video = made.add_stream(codec, rate=RATE, options=options or {})

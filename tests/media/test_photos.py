@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import zlib
+from itertools import combinations
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from media.clips import BLUE, GREEN, QUADRANTS, RED, WHITE, encoded, quadrants, texture
+from media.clips import BLUE, GREEN, QUADRANTS, RED, WHITE, chessboard, encoded, quadrants, texture
+from neurocards.demo.samples import VARIANTS, draw_product
 from neurocards.media.photos import (
     MAX_PHOTO_BYTES,
     BadPhoto,
@@ -251,6 +253,14 @@ def test_a_photo_is_whole_undistorted_and_inside_the_central_window(
 ) -> None:
     frame = opened(compose_frame(encoded(quadrants(*size), "PNG")))
     assert_quadrants(frame, placed)
+    board = np.asarray(opened(compose_frame(encoded(chessboard(*size), "PNG"))).convert("L"))
+    middles = (np.arange(8) + 0.5) / 8 - 0.5
+    rows, columns = (960 + middles * placed[1]).astype(int), (540 + middles * placed[0]).astype(int)
+    expected = np.asarray(chessboard(8, 8)) > 127
+    assert np.array_equal(board[np.ix_(rows, columns)] > 127, expected)
+    edge = 0.4 / 8  # nearly at the border of a field: a picture of another size shows the next one there
+    rows, columns = (960 + (middles + edge) * placed[1]).astype(int), (540 + (middles + edge) * placed[0]).astype(int)
+    assert np.array_equal(board[np.ix_(rows[:7], columns[:7])] > 127, expected[:7, :7])
 
 
 @pytest.mark.parametrize("size", [(1080, 1920), (720, 1280), (1000, 1740), (1000, 1820), (300, 533)])
@@ -355,6 +365,17 @@ def test_preview_is_small_and_never_enlarged() -> None:
     assert opened(preview(encoded(texture(2400, 1600), "JPEG"))).size == (768, 512)
     assert opened(preview(encoded(texture(2400, 1600), "JPEG"), longest=300)).size == (300, 200)
     assert opened(preview(encoded(texture(400, 320), "PNG"))).size == (400, 320)
+
+
+def test_the_sample_photos_are_good_photos_in_colours_of_their_own() -> None:
+    drawn = [draw_product(variant) for variant in range(3)]
+    for photo in drawn:
+        assert check_photo(photo) == PhotoFacts(1200, 1600, "JPEG", len(photo))
+        assert "exif" not in opened(photo).info
+    colours = np.stack([np.asarray(opened(photo), np.int16)[600:1300, 430:780].mean(axis=(0, 1)) for photo in drawn])
+    assert all(np.abs(one - other).max() > 25 for one, other in combinations(colours, 2))
+    assert VARIANTS >= 6
+    assert draw_product(1) == drawn[1]
 
 
 def test_many_threads_agree() -> None:

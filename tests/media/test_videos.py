@@ -135,6 +135,13 @@ def cut_near_the_end(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def cut_between_two_frames(path: Path) -> None:
+    write_clip(path, zoom(SECONDS, by=0.1), index_first=True)
+    with av.open(str(path)) as clip:
+        end = max(entry.pos for entry in clip.streams.video[0].index_entries)
+    path.write_bytes(path.read_bytes()[:end])
+
+
 def cut_before_its_index(path: Path) -> None:
     write_clip(path, zoom(SECONDS, by=0.1))
     content = path.read_bytes()
@@ -158,6 +165,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], ClipFault]] = {
     "only sound": (only_sound, ClipFault.NOT_A_VIDEO),
     "cut": (cut, ClipFault.TRUNCATED),
     "cut near the end": (cut_near_the_end, ClipFault.TRUNCATED),
+    "cut between two frames": (cut_between_two_frames, ClipFault.TRUNCATED),
     "cut before its index": (cut_before_its_index, ClipFault.TRUNCATED),
     "overwritten": (overwritten, ClipFault.TRUNCATED),
     "a codec we do not decode": (

@@ -2,8 +2,8 @@
 
 from neurocards.bot.conversation import build_dispatcher
 from neurocards.bot.handling import Handling
-from neurocards.bot.intake import Intake
+from neurocards.bot.intake import Intake, IntakeRefused
 from neurocards.bot.messenger import TelegramMessenger
 from neurocards.bot.profile import make_bot, set_up
 
-__all__ = ["Handling", "Intake", "TelegramMessenger", "build_dispatcher", "make_bot", "set_up"]
+__all__ = ["Handling", "Intake", "IntakeRefused", "TelegramMessenger", "build_dispatcher", "make_bot", "set_up"]

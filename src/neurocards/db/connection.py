@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -25,16 +25,48 @@ POOL_WAIT_SECONDS = 10.0
 SESSION_LIMITS = (
     "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s -c timezone=UTC"
 )
-SOCKET_LIMITS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+SOCKET_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+TRY_SECONDS = 40.0
+"""How long one try of a transaction may take in all: longer than its statement's own limit, shorter than for ever."""
+
+
+class BadAddress(ValueError):
+    """A database address that cannot be one. It is not repeated here: it may hold a password."""
+
 
 Away = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """What is raised while the database is away: restarting, unreachable or out of connections."""
+
+
+def check_address(dsn: str) -> None:
+    """Raise BadAddress unless the text is a PostgreSQL address."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise BadAddress("not a PostgreSQL address such as postgresql://name:password@host/database") from None
+
+
+@asynccontextmanager
+async def _limit(seconds: float) -> AsyncIterator[None]:
+    """A line that was cut without a word looks like a database that thinks: both end here."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise psycopg.OperationalError(f"no answer within {seconds:.0f} seconds") from error
 
 
 class Database:
     """The database as the rest of the program sees it. Open it with `async with`."""
 
     def __init__(self, dsn: str, *, connections: int = 10) -> None:
+        check_address(dsn)
         self._conninfo = make_conninfo(dsn, options=SESSION_LIMITS, **SOCKET_LIMITS)
         self._pool: AsyncConnectionPool[Transaction] = AsyncConnectionPool(
             self._conninfo,
@@ -72,7 +104,7 @@ class Database:
         pause = 0.05
         while True:
             try:
-                async with self.transaction() as tx:
+                async with _limit(TRY_SECONDS), self.transaction() as tx:
                     return await work(tx)
             except (DeadlockDetected, SerializationFailure):
                 conflicts += 1

@@ -373,7 +373,8 @@ def _run(
             # The port may be taken between the choice and the start, and the processes of a killed server may still
             # be leaving: both make it exit at once, and both pass.
             time.sleep(attempt * 0.2)
-            port = str(_free_port())
+            # The same port as last time if it is free: a process that was attached then finds us again.
+            port = str(_free_port(_last_port(folder) if attempt == 0 else 0))
             address = f"postgresql://{NAME}:{password}@127.0.0.1:{port}"
             command: list[str | Path] = [*identity.prefix, binaries / "postgres", "-D", folder.cluster, "-p", port]
             process = start([*command, *options], cwd=folder.path, stdout=log, stderr=log, end_signal=signal.SIGINT)
@@ -386,9 +387,21 @@ def _run(
     raise EmbeddedPostgresError(f"PostgreSQL did not start: {_tail(folder.log)}")
 
 
-def _free_port() -> int:
+def _last_port(folder: _Folder) -> int:
+    """Where the server of this folder listened before; 0 when that is not known."""
+    try:
+        return int(psycopg.conninfo.conninfo_to_dict(folder.dsn.read_text("ascii").strip()).get("port") or 0)
+    except (OSError, ValueError, psycopg.Error):
+        return 0
+
+
+def _free_port(wanted: int = 0) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 

@@ -145,6 +145,12 @@ async def refund(tx: Transaction, generation_id: UUID, *, lease_number: int | No
     return await cursor.fetchone() == ("refunded",)
 
 
+async def reverse(tx: Transaction, generation_id: UUID, *, reason: str) -> bool:
+    """Pay back a video that was paid for and can never be handed over. False when it is not settled."""
+    cursor = await tx.execute("select reverse_settlement(%s, %s)", [generation_id, reason])
+    return await cursor.fetchone() == ("reversed",)
+
+
 async def overdue(tx: Transaction, *, limit: int = 200) -> Sequence[UUID]:
     """Generations that have not ended before their deadline."""
     cursor = await tx.execute(
@@ -218,17 +224,30 @@ async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> Attemp
     return AttemptState(row[0])
 
 
-async def end_attempt(tx: Transaction, attempt_id: UUID, state: AttemptState, failure: str) -> None:
-    """The attempt was refused, failed, abandoned, or its answer was lost (unknown); `failure` says why."""
-    await tx.execute(
+_BEFORE = {
+    AttemptState.UNKNOWN: [AttemptState.INTENT, AttemptState.UNKNOWN],
+    AttemptState.REFUSED: [AttemptState.INTENT, AttemptState.UNKNOWN],
+    AttemptState.ABANDONED: [AttemptState.INTENT, AttemptState.UNKNOWN],
+    AttemptState.FAILED: [AttemptState.ACCEPTED, AttemptState.SUCCEEDED],
+}
+"""From where an attempt may come to its end. A task that was accepted meanwhile is a fact that nobody overrules."""
+
+
+async def end_attempt(tx: Transaction, attempt_id: UUID, state: AttemptState, failure: str) -> bool:
+    """The attempt was refused, failed, abandoned, or its answer was lost (unknown); `failure` says why.
+
+    False when more is known of it by now: then read again before deciding anything.
+    """
+    cursor = await tx.execute(
         """
         update attempts
            set state = %(state)s, failure = %(failure)s,
                ended_at = case when %(state)s = 'unknown' then null else clock_now() end
-         where id = %(id)s and state in ('intent', 'unknown', 'accepted', 'succeeded')
+         where id = %(id)s and state = any(%(before)s)
         """,
-        {"id": attempt_id, "state": state, "failure": failure[:500]},
+        {"id": attempt_id, "state": state, "failure": failure[:500], "before": _BEFORE[state]},
     )
+    return cursor.rowcount == 1
 
 
 async def record_result(tx: Transaction, attempt_id: UUID, result_url: str) -> None:

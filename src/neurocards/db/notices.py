@@ -1,5 +1,6 @@
 """Notices waiting to be sent: in order per customer, paced, under a lease, each written once per cause."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -80,6 +81,23 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
         {"limit": limit, "lease_seconds": lease_seconds},
     )
     return await cursor.fetchall()
+
+
+async def extend(tx: Transaction, claimed: Sequence[Notice], *, lease_seconds: float) -> None:
+    """The heartbeat: extend the leases of notices that are being sent."""
+    await tx.execute(
+        """
+        update notices
+           set lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
+          from unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) held (id, number)
+         where notices.id = held.id and lease_number = held.number and state = 'sending'
+        """,
+        {
+            "ids": [notice.id for notice in claimed],
+            "numbers": [notice.lease_number for notice in claimed],
+            "lease_seconds": lease_seconds,
+        },
+    )
 
 
 async def overtaken(tx: Transaction, notice: Notice) -> bool:

@@ -170,9 +170,11 @@ async def album_before(tx: Transaction, update_id: int, person: int, album: str)
     return found
 
 
-async def prune(tx: Transaction, *, older_than: timedelta) -> int:
+async def prune(tx: Transaction, *, older_than: timedelta, limit: int = 5000) -> int:
     """Forget handled updates. Telegram's numbers may start anew after a quiet week, so old ones must not block."""
     cursor = await tx.execute(
-        "delete from updates where state = 'handled' and handled_at < clock_now() - %s", [older_than]
+        "delete from updates where id in (select id from updates"
+        " where state = 'handled' and handled_at < clock_now() - %s limit %s)",
+        [older_than, limit],
     )
     return cursor.rowcount

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     """What came back was not a usable video."""
     MODEL = "model"
     """The video model is not served any more."""
+    DELIVERY = "delivery"
+    """The video was there and could not be handed over."""
     DEADLINE = "deadline"
     """It took too long."""
     INTERNAL = "internal"

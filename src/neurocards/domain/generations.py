@@ -41,6 +41,16 @@ class AttemptState(StrEnum):
     ORPHANED = "orphaned"
     """Turned out accepted when nobody needed it any more; watched for its cost."""
 
+    @property
+    def live(self) -> bool:
+        """Whether a task of it may exist and may still be used; a generation has one such attempt at most."""
+        return self in (
+            AttemptState.INTENT,
+            AttemptState.UNKNOWN,
+            AttemptState.ACCEPTED,
+            AttemptState.SUCCEEDED,
+        )
+
 
 class Step(StrEnum):
     """The next thing a generation needs."""

@@ -48,4 +48,9 @@ class TaskFailed:
     failure: Failure
 
 
-Task = Pending | Succeeded | TaskFailed
+@dataclass(frozen=True)
+class NotFound:
+    """The provider does not know the task: not yet, or not any more."""
+
+
+Task = Pending | Succeeded | TaskFailed | NotFound

@@ -17,6 +17,7 @@ from neurocards.domain.catalogue import JsonValue
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.tasks import (
     Accepted,
+    NotFound,
     Pending,
     Refused,
     Submission,
@@ -25,7 +26,7 @@ from neurocards.domain.tasks import (
     TaskFailed,
     Unanswered,
 )
-from neurocards.providers.http import MAX_ANSWER_BYTES, NOT_SENT, make_client, network_failure, retry_after
+from neurocards.providers.http import NOT_SENT, Reply, ask, make_client, network_failure, retry_after
 
 UPLOAD_FOLDER = "neurocards/frames"
 
@@ -33,6 +34,9 @@ MAX_RESULT_BYTES = 300 * 1024 * 1024
 
 OUTAGE_CODES = {401, 402, 433, 455}
 """Wrong key, no credits, the key's own limit, maintenance: ours or theirs to mend, not the order's fault."""
+
+UNKNOWN_TASK_CODES = {404, 422}
+"""What recordInfo says of a task that it does not know: "recordInfo is null"."""
 
 RETRYABLE_CODES = {408, 451, 500, 501, 550}
 MODEL_CODES = {404, 422, 505}
@@ -56,13 +60,15 @@ class Kie:
     async def upload_frame(self, frame: bytes, name: str) -> str:
         """Upload a JPEG under a name that must end in .jpg: KIE serves it with the type of its name."""
         try:
-            response = await self._client.post(
+            reply = await ask(
+                self._client,
+                "POST",
                 f"{self._upload_url}/api/file-stream-upload",
                 headers=self._authorization,
                 files={"file": (name, frame, "image/jpeg")},
                 data={"uploadPath": UPLOAD_FOLDER, "fileName": name},
             )
-            envelope = _Upload.model_validate(_data(_envelope(response)))
+            envelope = _Upload.model_validate(_data(_envelope(reply)))
         except httpx2.HTTPError as error:
             raise network_failure(error) from error
         except ValidationError as error:
@@ -73,7 +79,9 @@ class Kie:
         """One POST. Whatever leaves room for an accepted task is Unanswered."""
         try:
             async with asyncio.timeout(limit_seconds):
-                response = await self._client.post(
+                reply = await ask(
+                    self._client,
+                    "POST",
                     f"{self._api_url}/api/v1/jobs/createTask",
                     headers=self._authorization,
                     json={"model": model, "input": values},
@@ -81,15 +89,15 @@ class Kie:
         except NOT_SENT as error:
             return Refused(network_failure(error))
         except httpx2.HTTPError as error:
-            return Unanswered(f"{type(error).__name__}: {error}")
+            return Unanswered(type(error).__name__)
         except TimeoutError:
             return Unanswered("no answer in time")
 
-        if response.status_code >= 500:
+        if reply.status >= 500:
             # A gateway may say so although the task was made behind it.
-            return Unanswered(f"HTTP {response.status_code}")
+            return Unanswered(f"HTTP {reply.status}")
         try:
-            created = _Created.model_validate(_data(_envelope(response)))
+            created = _Created.model_validate(_data(_envelope(reply)))
         except Failure as failure:
             return Refused(failure)
         except ValidationError:
@@ -99,12 +107,17 @@ class Kie:
     async def task(self, task_id: str) -> Task:
         """Read the task; a state that is not known counts as pending."""
         try:
-            response = await self._client.get(
+            reply = await ask(
+                self._client,
+                "GET",
                 f"{self._api_url}/api/v1/jobs/recordInfo",
                 headers=self._authorization,
                 params={"taskId": task_id},
             )
-            record = _Record.model_validate(_data(_envelope(response)))
+            envelope = _envelope(reply)
+            if envelope.code in UNKNOWN_TASK_CODES:
+                return NotFound()
+            record = _Record.model_validate(_data(envelope))
         except httpx2.HTTPError as error:
             raise network_failure(error) from error
         except ValidationError as error:
@@ -165,17 +178,15 @@ class _ResultJson(BaseModel):
     resultUrls: list[str]  # noqa: N815 (KIE's name)
 
 
-def _envelope(response: httpx2.Response) -> _Envelope:
+def _envelope(reply: Reply) -> _Envelope:
     """The envelope; raises Failure for a status that has none, ValidationError for one that cannot be read."""
-    if response.status_code == 429:
-        raise Failure(FailureKind.RATE_LIMITED, Reason.PROVIDER, "HTTP 429", retry_after_seconds=retry_after(response))
-    if response.status_code in OUTAGE_CODES:
-        raise _code_failure(response.status_code, "")
-    if response.status_code >= 500:
-        raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"HTTP {response.status_code}")
-    if len(response.content) > MAX_ANSWER_BYTES:
-        raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "an answer too long to be one")
-    return _Envelope.model_validate_json(response.content)
+    if reply.status == 429:
+        raise Failure(FailureKind.RATE_LIMITED, Reason.PROVIDER, "HTTP 429", retry_after_seconds=retry_after(reply))
+    if reply.status in OUTAGE_CODES:
+        raise _code_failure(reply.status, "")
+    if reply.status >= 500:
+        raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"HTTP {reply.status}")
+    return _Envelope.model_validate_json(reply.content)
 
 
 def _data(envelope: _Envelope) -> Any:  # Any: validated by the caller

@@ -226,7 +226,7 @@ create table accounts (
 create table transfers (
     id              bigint generated always as identity primary key,
     kind            text not null
-                    constraint transfers_kind_known check (kind in ('top_up', 'withdrawal', 'hold', 'settle', 'refund')),
+                    constraint transfers_kind_known check (kind in ('top_up', 'withdrawal', 'hold', 'settle', 'refund', 'reversal')),
     customer_id     bigint not null references customers,
     funding         text not null constraint transfers_funding_known check (funding in ('free', 'paid')),
     from_kind       text not null,
@@ -234,13 +234,14 @@ create table transfers (
     amount_credits  bigint not null constraint transfers_amount_positive check (amount_credits > 0),
     cause           text not null constraint transfers_one_per_cause unique,
     generation_id   uuid references generations deferrable initially deferred,
-    ends_hold_id    bigint references transfers constraint transfers_end_a_hold_once unique,
+    ends_id         bigint references transfers constraint transfers_ended_once unique,
     reason          text,
     created_at      timestamptz not null default clock_now(),
     constraint transfers_path_known check ((kind, from_kind, to_kind) in (
         ('top_up', 'issued', 'available'), ('withdrawal', 'available', 'issued'), ('hold', 'available', 'held'),
-        ('settle', 'held', 'spent'), ('refund', 'held', 'available'))),
-    constraint transfers_end_names_its_hold check ((kind in ('settle', 'refund')) = (ends_hold_id is not null)),
+        ('settle', 'held', 'spent'), ('refund', 'held', 'available'), ('reversal', 'spent', 'available'))),
+    constraint transfers_end_names_what_it_ends
+        check ((kind in ('settle', 'refund', 'reversal')) = (ends_id is not null)),
     constraint transfers_order_names_its_generation
         check ((kind in ('top_up', 'withdrawal')) = (generation_id is null))
 );
@@ -277,44 +278,57 @@ begin
     raise exception 'generation % has ended as %', old.id, old.state using errcode = 'NC002';
 end $$;
 
+-- Only a video that was paid for and could never be handed over ends a second time; see reverse_settlement.
 create trigger generations_end_once before update of state on generations
-    for each row when (old.state in ('completed', 'failed', 'cancelled') and new.state <> old.state)
+    for each row when (
+        old.state in ('completed', 'failed', 'cancelled') and new.state <> old.state
+        and (old.state, new.state) <> ('completed', 'failed'))
     execute function refuse_revival();
 
 -- At commit a generation, its credits, its job and its final notice tell one story, whoever wrote them.
 create function check_story() returns trigger
 language plpgsql as $$
 declare
+    v_id          uuid;
     v_generation  generations;
     v_held        bigint;
     v_settled     bigint;
     v_refunded    bigint;
+    v_reversed    bigint;
     v_job_state   text;
     v_final       boolean;
     v_consistent  boolean;
 begin
-    select * into v_generation from generations where id = new.id;
+    v_id := case tg_table_name
+        when 'generations' then to_jsonb(new) ->> 'id'
+        when 'transfers' then to_jsonb(new) ->> 'generation_id'
+        else to_jsonb(new) ->> 'subject_id'
+    end;
+    select * into v_generation from generations where id = v_id;
     select coalesce(sum(amount_credits) filter (where kind = 'hold'), 0),
            coalesce(sum(amount_credits) filter (where kind = 'settle'), 0),
-           coalesce(sum(amount_credits) filter (where kind = 'refund'), 0)
-      into v_held, v_settled, v_refunded
-      from transfers where generation_id = new.id;
-    select state into v_job_state from jobs where kind = 'generation' and subject_id = new.id;
+           coalesce(sum(amount_credits) filter (where kind = 'refund'), 0),
+           coalesce(sum(amount_credits) filter (where kind = 'reversal'), 0)
+      into v_held, v_settled, v_refunded, v_reversed
+      from transfers where generation_id = v_id;
+    select state into v_job_state from jobs where kind = 'generation' and subject_id = v_id;
     v_final := exists (
         select from notices
-         where cause in ('video:' || new.id, 'failure:' || new.id));
+         where cause = case v_generation.state when 'completed' then 'video:' else 'failure:' end || v_id);
 
     v_consistent := v_held = v_generation.price_credits and case
         when v_generation.state in ('queued', 'processing') then
-            v_settled = 0 and v_refunded = 0 and not v_final and v_job_state in ('available', 'running')
+            (v_settled, v_refunded, v_reversed) = (0, 0, 0)
+            and not v_final and v_job_state in ('available', 'running')
         when v_generation.state = 'completed' then
-            v_settled = v_held and v_refunded = 0 and v_final and v_job_state = 'completed'
+            (v_settled, v_refunded, v_reversed) = (v_held, 0, 0) and v_final and v_job_state = 'completed'
         else
-            v_settled = 0 and v_refunded = v_held and v_final and v_job_state = 'discarded'
+            v_final and (v_settled, v_refunded, v_reversed, v_job_state) in (
+                (0, v_held, 0, 'discarded'), (v_held, 0, v_held, 'completed'))
     end;
     if v_consistent is not true then
-        raise exception 'generation % is % but held %, settled %, refunded %, job %, final notice %',
-            new.id, v_generation.state, v_held, v_settled, v_refunded, v_job_state, v_final
+        raise exception 'generation % is % but held %, settled %, refunded %, reversed %, job %, final notice %',
+            v_id, v_generation.state, v_held, v_settled, v_refunded, v_reversed, v_job_state, v_final
             using errcode = 'NC003';
     end if;
     return null;
@@ -324,6 +338,19 @@ create constraint trigger generations_tell_one_story
     after insert or update of state on generations
     deferrable initially deferred
     for each row execute function check_story();
+
+create constraint trigger transfers_tell_one_story
+    after insert on transfers
+    deferrable initially deferred
+    for each row when (new.generation_id is not null and new.kind <> 'hold') execute function check_story();
+
+create constraint trigger jobs_tell_one_story
+    after update of state on jobs
+    deferrable initially deferred
+    for each row when (
+        new.kind = 'generation'
+        and (old.state in ('completed', 'discarded') or new.state in ('completed', 'discarded')))
+    execute function check_story();
 
 -- A notification is a hint only: whoever misses it finds the row at the next turn of its loop.
 create function announce() returns trigger

@@ -37,7 +37,7 @@ end $$;
 -- The only writer of balances: one transfer, and its two entries under the accounts' next versions.
 create function move_credits(
     p_kind text, p_customer_id bigint, p_from text, p_to text, p_funding text, p_amount bigint, p_cause text,
-    p_generation_id uuid default null, p_ends_hold_id bigint default null, p_reason text default null
+    p_generation_id uuid default null, p_ends_id bigint default null, p_reason text default null
 ) returns void
 language plpgsql as $$
 declare
@@ -45,9 +45,9 @@ declare
     v_entries      integer;
 begin
     insert into transfers (kind, customer_id, funding, from_kind, to_kind, amount_credits, cause,
-                           generation_id, ends_hold_id, reason)
+                           generation_id, ends_id, reason)
     values (p_kind, p_customer_id, p_funding, p_from, p_to, p_amount, p_cause,
-            p_generation_id, p_ends_hold_id, p_reason)
+            p_generation_id, p_ends_id, p_reason)
     returning id into v_transfer_id;
 
     with moved as (
@@ -283,4 +283,36 @@ begin
     values (v_customer_id, v_order_id, p_generation_id, 'failure', 'failure:' || p_generation_id);
     perform tell_status(p_generation_id, 'finished');
     return 'refunded';
+end $$;
+
+
+-- A video that was paid for and can never be handed over, for our fault, is paid back: what was spent becomes
+-- available again, to where it came from, and the customer is told why. Outcomes: reversed; not_settled.
+create function reverse_settlement(p_generation_id uuid, p_failure text) returns text
+language plpgsql as $$
+declare
+    v_customer_id  bigint;
+    v_order_id     uuid;
+    v_settle       transfers;
+begin
+    update generations set state = 'failed', failure = p_failure
+     where id = p_generation_id and state = 'completed'
+    returning customer_id, order_id into v_customer_id, v_order_id;
+    if not found then
+        return 'not_settled';
+    end if;
+
+    perform lock_books(v_customer_id);
+    for v_settle in
+        select * from transfers where generation_id = p_generation_id and kind = 'settle' order by id
+    loop
+        perform move_credits(
+            'reversal', v_customer_id, 'spent', 'available', v_settle.funding, v_settle.amount_credits,
+            'reversal:' || v_settle.funding || ':' || p_generation_id, p_generation_id, v_settle.id);
+    end loop;
+
+    insert into notices (customer_id, order_id, generation_id, kind, cause, stage)
+    values (v_customer_id, v_order_id, p_generation_id, 'failure', 'failure:' || p_generation_id, null),
+           (v_customer_id, v_order_id, p_generation_id, 'status', 'status:' || p_generation_id || ':reversed', 'finished');
+    return 'reversed';
 end $$;

@@ -1,0 +1,77 @@
+"""P6, P8: notices leave in order, old statuses make way, and a video that cannot be handed over is paid back."""
+
+from pathlib import Path
+
+from bot.chat import labels
+from bot.test_messenger import Waiting, waiting
+from neurocards.db import generations, notices
+from neurocards.db.books import figures
+from shop import advance, claim, violations
+
+__all__ = ["waiting"]
+
+
+async def states(one: Waiting) -> list[tuple[str, str]]:
+    async with one.shop.database.transaction() as tx:
+        cursor = await tx.execute("select coalesce(stage, kind), state from notices order by id")
+        return [(str(what), str(state)) for what, state in await cursor.fetchall()]
+
+
+async def test_p6_a_video_that_can_never_be_handed_over_is_paid_back(waiting: Waiting, tmp_path: Path) -> None:
+    await waiting.finish(tmp_path)
+    await waiting.shop.store.delete("videos/1.mp4")
+    assert (await waiting.person.balance()).spent == 1
+    await waiting.person.answers()
+    await waiting.shop.tell()
+
+    after = await waiting.person.balance()
+    assert (after.available_free, after.held, after.spent) == (1, 0, 0)
+    [told] = await waiting.person.answers()
+    assert "our own fault" in told["text"]
+    assert "Returned to your balance: 1 credit." in told["text"]
+    card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
+    assert "Returned: 1 credit." in card["text"]
+    assert await violations(waiting.shop.database) == []
+    async with waiting.shop.database.transaction() as tx:
+        assert (await figures(tx)).notices_undeliverable == 1
+        [generation] = await generations.of_order(tx, waiting.order_id)
+        assert not await generations.reverse(tx, generation.id, reason="delivery"), "once is enough"
+
+
+async def test_p8_a_status_that_is_overtaken_is_not_sent(waiting: Waiting) -> None:
+    [job] = await claim(waiting.shop.database)
+    async with waiting.shop.database.transaction() as tx:
+        await generations.begin(tx, job.subject_id)
+        for stage in ("prompt", "generating"):
+            await generations.tell_status(tx, job.subject_id, stage)
+            await generations.tell_status(tx, job.subject_id, stage)
+    await waiting.shop.tell()
+    assert await states(waiting) == [("accepted", "superseded"), ("prompt", "superseded"), ("generating", "sent")]
+    card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
+    assert len(card["edits"]) <= 2
+    assert labels(card) == []
+
+
+async def test_f68_what_telegram_asks_to_wait_for_is_waited_for_in_order(waiting: Waiting, tmp_path: Path) -> None:
+    await waiting.shop.tell()
+    await waiting.finish(tmp_path)
+    await waiting.shop.fault("429", "sendVideo", retry_after=30)
+    await waiting.shop.tell()
+    before = [state for what, state in await states(waiting) if what in ("video", "finished")]
+    assert before == ["pending", "pending"], "what comes after the video waits behind it"
+    await advance(waiting.shop.database, 29)
+    assert await waiting.shop.outbox.turn() == 0
+    await advance(waiting.shop.database, 2)
+    await waiting.shop.tell()
+    assert [state for what, state in await states(waiting) if what in ("video", "finished")] == ["sent", "sent"]
+    assert len([one for one in await waiting.person.messages() if one["from_bot"] and one["media"]]) == 1
+
+
+async def test_f70_what_a_dead_sender_held_is_sent_by_the_next(waiting: Waiting) -> None:
+    async with waiting.shop.database.transaction() as tx:
+        assert len(await notices.claim(tx, limit=5, lease_seconds=45)) == 1
+    await waiting.shop.tell()
+    assert await states(waiting) == [("accepted", "sending")], "its lease still runs"
+    await advance(waiting.shop.database, 46)
+    await waiting.shop.tell()
+    assert await states(waiting) == [("accepted", "sent")]
