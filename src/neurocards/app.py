@@ -83,9 +83,11 @@ async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
 
 async def run_bot(settings: Settings) -> None:
     """Take orders until told to stop."""
+    (bot_token,) = settings.required("bot_token")
+
     from neurocards.bot import Handling, Intake, IntakeRefused, TelegramMessenger, build_dispatcher, make_bot, set_up
 
-    bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
+    bot = make_bot(bot_token, settings.telegram_api_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bot.session.close)
         basics = await stack.enter_async_context(open_basics(settings))
@@ -108,15 +110,15 @@ async def run_bot(settings: Settings) -> None:
 
 async def run_worker(settings: Settings) -> None:
     """Make videos until told to stop."""
+    bot_token, kie_api_key = settings.required("bot_token", "kie_api_key")
+
     from neurocards.bot import TelegramMessenger, make_bot
     from neurocards.production import Production
     from neurocards.providers.kie import Kie
     from neurocards.providers.openai_writer import OpenAIWriter
 
-    bot = make_bot(settings.required("bot_token"), settings.telegram_api_url)
-    kie = Kie(
-        api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, api_key=settings.required("kie_api_key")
-    )
+    bot = make_bot(bot_token, settings.telegram_api_url)
+    kie = Kie(api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, api_key=kie_api_key)
     writer = (
         OpenAIWriter(
             base_url=settings.openai_base_url,

@@ -44,7 +44,7 @@ def main() -> None:
     except (Refusal, BadSettings, BadCatalogue, BadTexts, EmbeddedPostgresError, SchemaTooNew) as error:
         _give_up(str(error))
     except Away as error:
-        _give_up(f"the database does not answer: {str(error).strip()}")
+        _give_up(f"the database does not answer: {' '.join(str(error).split())}")
 
 
 @commands.command()

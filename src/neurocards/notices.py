@@ -5,7 +5,7 @@ who blocked the bot gets everything when they are back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
@@ -18,7 +18,7 @@ from neurocards.db.notices import Notice, NoticeKind
 from neurocards.domain.failures import Failure, FailureKind, Reason, backoff_seconds
 from neurocards.domain.generations import Generation
 from neurocards.domain.orders import Order
-from neurocards.loops import Loop, Slots
+from neurocards.loops import Holding
 
 CHAT_PAUSE_SECONDS = 1.0
 """Telegram takes about one message a second in one chat."""
@@ -89,40 +89,29 @@ class Outbox:
         self._database = database
         self._messenger = messenger
         self._chat_pause_seconds = chat_pause_seconds
-        self._loop = Loop("outbox", self.turn, pause_seconds=POLL_SECONDS)
-        self._slots = Slots(SLOTS, when_free=self._loop.wake)
-        self._held: dict[int, Notice] = {}
-
-    def wake(self) -> None:
-        """Look now: something was announced."""
-        self._loop.wake()
+        self._holding = Holding(
+            "outbox",
+            slots=SLOTS,
+            poll_seconds=POLL_SECONDS,
+            lease_seconds=LEASE_SECONDS,
+            drain_seconds=DRAIN_SECONDS,
+            claim=self._claim,
+            extend=self._extend,
+            work=self._send,
+        )
+        self.wake = self._holding.wake
+        self.turn = self._holding.turn
+        self.idle = self._holding.idle
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, then finish what is being sent."""
-        heartbeat = asyncio.create_task(self._keep_alive())
-        try:
-            await self._loop.run(stop)
-            await self._slots.drain(seconds=DRAIN_SECONDS)
-        finally:
-            heartbeat.cancel()
+        await self._holding.run(stop)
 
-    async def turn(self) -> int:
-        """Start sending the next notice of as many customers as there are free slots; returns how many."""
-        if self._slots.free == 0:
-            return 0
+    async def _claim(self, limit: int, _held: Collection[int]) -> Sequence[Notice]:
+        return await self._database.run(lambda tx: notices.claim(tx, limit=limit, lease_seconds=LEASE_SECONDS))
 
-        async def claim(tx: Transaction) -> list[Notice]:
-            return await notices.claim(tx, limit=self._slots.free, lease_seconds=LEASE_SECONDS)
-
-        claimed = await self._database.run(claim)
-        for notice in claimed:
-            self._held[notice.id] = notice
-            self._slots.start(notice.id, self._send(notice))
-        return len(claimed)
-
-    async def idle(self) -> None:
-        """Wait until nothing is being sent here; for turns taken by hand."""
-        await self._slots.idle()
+    async def _extend(self, held: Sequence[Notice]) -> Collection[int]:
+        return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=LEASE_SECONDS))
 
     async def _send(self, notice: Notice) -> None:
         logger = log.bind(notice_id=notice.id, order_id=str(notice.order_id), kind=notice.kind.value)
@@ -152,8 +141,6 @@ class Outbox:
         else:
             await self._record(lambda tx: self._finish(tx, notice, sent))
             logger.debug("notice_sent", stage=notice.stage)
-        finally:
-            del self._held[notice.id]
 
     async def _read(self, tx: Transaction, notice: Notice) -> Story | None:
         """What to say; None when a newer status follows at once and says it all."""
@@ -222,20 +209,6 @@ class Outbox:
         await notices.finish(tx, notice, state="undeliverable")
         if notice.kind is NoticeKind.VIDEO and notice.generation_id is not None:
             await generations.reverse(tx, notice.generation_id, reason=Reason.DELIVERY)
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            held = list(self._held.values())
-            if not held:
-                continue
-            try:
-                await self._database.run(
-                    lambda tx, held=held: notices.extend(tx, held, lease_seconds=LEASE_SECONDS)  # type: ignore[misc]  # bound early
-                )
-            except Exception as error:
-                # Whatever it was: without the next beat others would send what is being sent.
-                log.warning("heartbeat_missed", error=str(error).strip())
 
     async def _record(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         try:

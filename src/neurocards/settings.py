@@ -80,12 +80,17 @@ class Settings(BaseSettings):
         "console", description="console for people, json for machines."
     )
 
-    def required(self, name: str) -> str:
-        """The value of a secret that this process cannot do without; raises BadSettings."""
-        secret = getattr(self, name)
-        if not isinstance(secret, SecretStr):
-            raise BadSettings(f"{name.upper()} is not set: {type(self).model_fields[name].description}")
-        return secret.get_secret_value()
+    def required(self, *names: str) -> list[str]:
+        """The values of secrets that a process cannot do without; raises BadSettings naming all that are missing."""
+        secrets = {name: getattr(self, name) for name in names}
+        missing = [
+            f"{name.upper()} is not set: {type(self).model_fields[name].description}"
+            for name, secret in secrets.items()
+            if not isinstance(secret, SecretStr)
+        ]
+        if missing:
+            raise BadSettings("\n".join(missing))
+        return [secret.get_secret_value() for secret in secrets.values()]
 
 
 def read_settings() -> Settings:

@@ -4,14 +4,14 @@ It knows jobs and handlers, not videos. A job that waits for something is not he
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from neurocards.db import jobs
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.jobs import Job, LostLease
-from neurocards.loops import Loop, Slots
+from neurocards.loops import Holding
 
 POLL_SECONDS = 0.2
 """How often the queue is asked without a hint: due times pass silently, notifications can be lost."""
@@ -36,69 +36,37 @@ class Worker:
         self._handlers = handlers
         self._name = name
         self._lease_seconds = lease_seconds
-        self._loop = Loop("worker", self.turn, pause_seconds=POLL_SECONDS)
-        self._slots = Slots(slots, when_free=self._loop.wake)
-        self._held: dict[int, Job] = {}
-        self._draining = False
-
-    def wake(self) -> None:
-        """Look at the queue now: something was announced."""
-        self._loop.wake()
+        self._holding = Holding(
+            "worker",
+            slots=slots,
+            poll_seconds=POLL_SECONDS,
+            lease_seconds=lease_seconds,
+            drain_seconds=DRAIN_SECONDS,
+            claim=self._claim,
+            extend=self._extend,
+            work=self._work,
+        )
+        self.wake = self._holding.wake
+        self.turn = self._holding.turn
+        self.idle = self._holding.idle
+        self.beat = self._holding.beat
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish the running steps and return."""
-        heartbeat = asyncio.create_task(self._keep_alive())
-        try:
-            await self._loop.run(stop)
-            self._draining = True
-            log.info("draining", running=len(self._slots.keys))
-            # What is cancelled keeps its lease until it runs out: whether a submit was under way is not known here.
-            await self._slots.drain(seconds=DRAIN_SECONDS)
-        finally:
-            heartbeat.cancel()
+        """Work until `stop` is set, then finish the running steps and give the jobs back."""
+        await self._holding.run(stop)
 
-    async def turn(self) -> int:
-        """Claim what fits into the free slots and start it; returns how many jobs were claimed."""
-        if self._slots.free == 0:
-            return 0
-
+    async def _claim(self, limit: int, held: Collection[int]) -> Sequence[Job]:
         async def claim(tx: Transaction) -> list[Job]:
-            return await jobs.claim(
-                tx,
-                worker=self._name,
-                limit=self._slots.free,
-                lease_seconds=self._lease_seconds,
-                held=self._slots.keys,
-            )
+            return await jobs.claim(tx, worker=self._name, limit=limit, lease_seconds=self._lease_seconds, held=held)
 
-        claimed = await self._database.run(claim)
-        for job in claimed:
-            self._held[job.id] = job
-            self._slots.start(job.id, self._work(job))
-        return len(claimed)
+        return await self._database.run(claim)
 
-    async def idle(self) -> None:
-        """Wait until nothing is running here; for turns taken by hand."""
-        await self._slots.idle()
-
-    async def beat(self) -> None:
-        """Extend the leases of everything that is running here."""
-        held = list(self._held.values())
-        if not held:
-            return
-
-        async def extend(tx: Transaction) -> set[int]:
-            return await jobs.extend(tx, held, lease_seconds=self._lease_seconds)
-
-        kept = await self._database.run(extend)
-        for job in held:
-            if job.id not in kept and job.id in self._held:
-                # Left running: its next write will be refused, and cancelling a submit might lose a paid task's id.
-                log.warning("lease_lost", job_id=job.id, lease_number=job.lease_number)
+    async def _extend(self, held: Sequence[Job]) -> Collection[int]:
+        return await self._database.run(lambda tx: jobs.extend(tx, held, lease_seconds=self._lease_seconds))
 
     async def _work(self, job: Job) -> None:
         try:
-            await self._handlers[job.kind](job, lambda: self._draining)
+            await self._handlers[job.kind](job, lambda: self._holding.draining)
         except LostLease:
             log.warning("decision_refused", job_id=job.id, lease_number=job.lease_number)
         except Away:
@@ -106,14 +74,3 @@ class Worker:
         except Exception:
             # The lease runs out and the job is rescued; three times in a row make it poison.
             log.exception("job_crashed", job_id=job.id)
-        finally:
-            del self._held[job.id]
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_seconds / 3)
-            try:
-                await self.beat()
-            except Exception as error:
-                # Whatever it was: without the next beat every lease here would be lost.
-                log.warning("heartbeat_missed", error=str(error).strip())

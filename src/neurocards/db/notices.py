@@ -83,14 +83,15 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
     return await cursor.fetchall()
 
 
-async def extend(tx: Transaction, claimed: Sequence[Notice], *, lease_seconds: float) -> None:
-    """The heartbeat: extend the leases of notices that are being sent."""
-    await tx.execute(
+async def extend(tx: Transaction, claimed: Sequence[Notice], *, lease_seconds: float) -> set[int]:
+    """The heartbeat: extend the leases of notices that are being sent; returns the ids that were still ours."""
+    cursor = await tx.execute(
         """
         update notices
            set lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
           from unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) held (id, number)
          where notices.id = held.id and lease_number = held.number and state = 'sending'
+        returning notices.id
         """,
         {
             "ids": [notice.id for notice in claimed],
@@ -98,6 +99,7 @@ async def extend(tx: Transaction, claimed: Sequence[Notice], *, lease_seconds: f
             "lease_seconds": lease_seconds,
         },
     )
+    return {id for (id,) in await cursor.fetchall()}
 
 
 async def overtaken(tx: Transaction, notice: Notice) -> bool:
@@ -159,6 +161,17 @@ async def rest(tx: Transaction, customer_id: int, *, seconds: float) -> None:
         "update chats set write_after = clock_now() + make_interval(secs => %s) where customer_id = %s",
         [seconds, customer_id],
     )
+
+
+async def waiting(tx: Transaction, telegram_ids: Sequence[int]) -> int:
+    """How many notices these people have still to get."""
+    cursor = await tx.execute(
+        "select count(*) from notices n join customers c on c.id = n.customer_id"
+        " where c.telegram_id = any(%s) and n.state in ('pending', 'sending')",
+        [list(telegram_ids)],
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def keep_file_id(tx: Transaction, generation_id: UUID, file_id: str) -> None:

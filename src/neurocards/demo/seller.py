@@ -61,13 +61,18 @@ class Seller:
         response.raise_for_status()
         return cls(client, telegram, int(response.json()["id"]))
 
-    async def order(self, photo: Path, *, template: int, description: str, on_status: Callable[[str], None]) -> Ending:
-        """Order one video and wait for it. `template` is the number of the button, from 0."""
+    async def order(
+        self, photo: Path, *, as_file: bool, template: int, description: str, on_status: Callable[[str], None]
+    ) -> Ending:
+        """Order one video and wait for it. `template` is the number of the button, from 0.
+
+        `as_file` sends the photo's very bytes; otherwise the app makes it smaller first, as apps do.
+        """
         await self._post("start", {})
         await self._tap(await self._next_with_buttons(), 0)
         await self._next()
 
-        await self._send_photo(photo)
+        await self._send_photo(photo, "document" if as_file else "photo")
         choice = await self._next()
         if not choice["buttons"]:
             return Disappointed(words(choice))
@@ -80,14 +85,11 @@ class Seller:
         await self._tap(card, 0)
         return await self._watch(card["message_id"], on_status)
 
-    async def _send_photo(self, photo: Path) -> None:
-        """As a photo, like people do; what the app refuses to show as one goes as a file."""
+    async def _send_photo(self, photo: Path, kind: str) -> None:
         content = await asyncio.to_thread(photo.read_bytes)
-        for kind in ("photo", "document"):
-            response = await self._client.post(f"{self._here}/{kind}", files={"file": (photo.name, content)})
-            if response.is_success:
-                return
-        raise SellerGaveUp(f"the photo could not be sent: {response.text}")
+        response = await self._client.post(f"{self._here}/{kind}", files={"file": (photo.name, content)})
+        if not response.is_success:
+            raise SellerGaveUp(f"the photo could not be sent: {response.text}")
 
     async def _watch(self, card_id: int, on_status: Callable[[str], None]) -> Ending:
         """Follow the status card until the video, or the reason for none, is there."""

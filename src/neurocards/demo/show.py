@@ -15,7 +15,7 @@ from rich.table import Table
 
 from neurocards.audit import Report, audit
 from neurocards.console import console, show_report, show_story
-from neurocards.db import books, customers, orders
+from neurocards.db import books, customers, notices, orders
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.demo.samples import VARIANTS, draw_product
@@ -56,11 +56,13 @@ class Played:
 def run_demo(*, photo: Path | None, out: Path | None, leave: bool, workers: int, order_count: int) -> int:
     """Run the demo; 0 when every video was delivered and the audit is clean, 130 after Ctrl-C."""
     try:
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
         return asyncio.run(_demo(photo=photo, out=out, leave=leave, workers=workers, order_count=order_count))
-    except (StageError, EmbeddedPostgresError) as error:
+    except (StageError, EmbeddedPostgresError, OSError) as error:
         console.print(f"[red]The demo could not go on:[/red] {escape(str(error))}", highlight=False)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("Stopped; nothing is left running.")
         return 130
 
@@ -73,8 +75,8 @@ async def _demo(*, photo: Path | None, out: Path | None, leave: bool, workers: i
         async with open_stage(home, workers=workers) as stage, _tools(stage) as (client, database):
             _introduce(stage)
             photos = [photo] * order_count if photo else await asyncio.to_thread(_draw, Path(folder), order_count)
-            played = await _play(stage, client, photos)
-            await _settle(database)
+            played = await _play(stage, client, photos, as_files=photo is not None)
+            await _settle(database, played)
 
             videos = await _save(client, home, out, played)
             await _tell_story(database, played)
@@ -82,6 +84,8 @@ async def _demo(*, photo: Path | None, out: Path | None, leave: bool, workers: i
             if order_count > 1:
                 await _summarise(client, stage, played, report)
             show_report(report)
+            if report.figures.orders > order_count:
+                console.print(f"The books include earlier demos; remove {home} to start afresh.", highlight=False)
             _conclude(home, played, videos)
             if not leave:
                 await _linger(stage)
@@ -113,7 +117,7 @@ def _draw(folder: Path, order_count: int) -> list[Path]:
     return [drawn[number % len(drawn)] for number in range(order_count)]
 
 
-async def _play(stage: Stage, client: httpx2.AsyncClient, photos: Sequence[Path]) -> list[Played]:
+async def _play(stage: Stage, client: httpx2.AsyncClient, photos: Sequence[Path], *, as_files: bool) -> list[Played]:
     """All sellers at once; one bar for one order's stages, or for how many have their video."""
     limit_seconds = LONGEST_SECONDS + SECONDS_PER_ORDER * len(photos)
     with Progress(
@@ -127,14 +131,14 @@ async def _play(stage: Stage, client: httpx2.AsyncClient, photos: Sequence[Path]
                 progress.update(bar, completed=percent, description=escape(headline))
                 progress.console.print(f"  the card says: {escape(headline)}", highlight=False)
 
-            return [await _play_one(stage, client, photos[0], limit_seconds, follow)]
+            return [await _play_one(stage, client, photos[0], limit_seconds, follow, as_file=as_files)]
 
         bar = progress.add_task(f"0 of {len(photos)} videos delivered", total=len(photos))
         delivered = 0
 
         async def count(photo: Path) -> Played:
             nonlocal delivered
-            played = await _play_one(stage, client, photo, limit_seconds, lambda _status: None)
+            played = await _play_one(stage, client, photo, limit_seconds, lambda _status: None, as_file=as_files)
             delivered += played.delivered is not None
             progress.update(bar, advance=1, description=f"{delivered} of {len(photos)} videos delivered")
             return played
@@ -148,30 +152,37 @@ async def _play_one(
     photo: Path,
     limit_seconds: float,
     follow: Callable[[str], None],
+    *,
+    as_file: bool,
 ) -> Played:
     seller = await Seller.arrive(client, stage.telegram, name="Анна", language="ru")
+    order = asyncio.create_task(
+        seller.order(photo, as_file=as_file, template=HERO_BROLL, description=DESCRIPTION, on_status=follow)
+    )
     try:
         async with asyncio.timeout(limit_seconds):
-            order = asyncio.create_task(
-                seller.order(photo, template=HERO_BROLL, description=DESCRIPTION, on_status=follow)
-            )
             while not order.done():
                 await asyncio.wait([order], timeout=1.0)
-                stage.check()
+                for lost in stage.check():
+                    console.print(f"  {lost} is gone; the others go on with its orders")
             return Played(seller, order.result(), None)
     except TimeoutError:
         return Played(seller, None, f"no video after {limit_seconds:.0f} s")
     except (SellerGaveUp, httpx2.HTTPError) as error:
         return Played(seller, None, str(error) or type(error).__name__)
+    finally:
+        order.cancel()
+        await asyncio.wait([order])
 
 
-async def _settle(database: Database) -> None:
-    """Wait until every notice is sent: the last card says how the order ended."""
+async def _settle(database: Database, played: Sequence[Played]) -> None:
+    """Wait until these sellers have been told everything: the last card says how the order ended."""
+    sellers = [one.seller.person_id for one in played]
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLING_SECONDS):
             while True:
                 async with database.transaction() as tx:
-                    if (await books.figures(tx)).notices_waiting == 0:
+                    if await notices.waiting(tx, sellers) == 0:
                         return
                 await asyncio.sleep(0.2)
 

@@ -39,14 +39,19 @@ class Stage:
     simulators: LeashedProcess
     bot: LeashedProcess
     workers: list[LeashedProcess] = field(default_factory=list)
+    lost: set[int] = field(default_factory=set)
 
-    def check(self) -> None:
-        """Raise StageError when something that is needed has ended. One worker of several may."""
+    def check(self) -> list[str]:
+        """Name the workers that have ended since the last look; raises StageError when the rest cannot go on."""
         for name, process in (("simulators", self.simulators), ("bot", self.bot)):
             if process.poll() is not None:
                 raise StageError(f"the {name} ended; see {self.logs / name}.log")
-        if all(worker.poll() is not None for worker in self.workers):
+        ended = {worker.child_pid for worker in self.workers if worker.poll() is not None}
+        if len(ended) == len(self.workers):
             raise StageError(f"every worker has ended; see {self.logs}")
+        news = ended - self.lost
+        self.lost |= news
+        return [f"worker {pid}" for pid in sorted(news)]
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ create table updates (
     constraint updates_ended_dated check ((state in ('handled', 'dead')) = (handled_at is not null))
 );
 create index updates_open on updates (person, id) where state in ('pending', 'handling');
-create index updates_due on updates (handle_at) where state in ('pending', 'handling');
+create index updates_turn on updates (urgent desc, id) where state in ('pending', 'handling');
 create index updates_ended on updates (handled_at) where state in ('handled', 'dead');
 
 
