@@ -140,6 +140,7 @@ def test_p9_several_sellers_at_once_each_get_their_video(tmp_path: Path) -> None
     assert status == 0, words
     assert re.search(r"videos delivered +│ 4", words), words
     assert re.search(r"provider tasks +│ 4", words), words
+    assert re.search(r"credits settled +│ 4", words), words
     assert "4 issued = 0 available + 0 held + 4 spent" in words
 
 

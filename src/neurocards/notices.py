@@ -136,7 +136,8 @@ class Outbox:
         except Exception as error:
             # A fault of ours must not end the process, nor hold up the customer's other notices for ever.
             logger.exception("notice_crashed", attempt=notice.attempt)
-            crash = Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error))
+            kind = FailureKind.TEMPORARY if notice.attempt < ATTEMPTS else FailureKind.PERMANENT
+            crash = Failure(kind, Reason.INTERNAL, repr(error))
             await self._record(lambda tx: self._put_off(tx, notice, crash))
         else:
             await self._record(lambda tx: self._finish(tx, notice, sent))
@@ -192,8 +193,6 @@ class Outbox:
                 # The whole chat rests: another notice would only meet the same answer.
                 await notices.rest(tx, notice.customer_id, seconds=pause)
                 await notices.put_back(tx, notice, seconds=pause, failure=str(failure), spends_attempt=False)
-            case FailureKind.TEMPORARY if failure.reason is Reason.INTERNAL and notice.attempt >= ATTEMPTS:
-                await self._bury(tx, notice, failure)
             case FailureKind.TEMPORARY:
                 # No limit: a finished video is owed, however long Telegram is away.
                 pause = min(LONGEST_PAUSE_SECONDS, backoff_seconds(min(notice.attempt, 4)))

@@ -75,3 +75,16 @@ async def test_f70_what_a_dead_sender_held_is_sent_by_the_next(waiting: Waiting)
     await advance(waiting.shop.database, 46)
     await waiting.shop.tell()
     assert await states(waiting) == [("accepted", "sent")]
+
+
+async def test_f73_a_telegram_that_is_away_for_hours_gets_everything_in_the_end(
+    waiting: Waiting, tmp_path: Path
+) -> None:
+    await waiting.finish(tmp_path)
+    await waiting.shop.fault("5xx", "sendVideo", times=12)
+    for _ in range(13):
+        await waiting.shop.tell()
+        await advance(waiting.shop.database, 61)
+    await waiting.shop.tell()
+    assert [state for _, state in await states(waiting) if state != "superseded"] == ["sent"] * 3
+    assert (await waiting.person.balance()).spent == 1

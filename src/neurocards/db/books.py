@@ -190,6 +190,37 @@ async def figures(tx: Transaction) -> Figures:
     return counted
 
 
+@dataclass(frozen=True)
+class Fared:
+    """How the orders of some people ended."""
+
+    delivered: int
+    refunded: int
+    settled_credits: int
+    refunded_credits: int
+
+
+async def fared(tx: Transaction, telegram_ids: Sequence[int]) -> Fared:
+    """Count the ends of these people's videos; delivered means that Telegram has taken the video."""
+    cursor = tx.cursor(row_factory=class_row(Fared))
+    await cursor.execute(
+        """
+        select count(*) filter (where g.file_id is not null) as delivered,
+               count(*) filter (where g.state in ('failed', 'cancelled')) as refunded,
+               coalesce(sum(g.price_credits) filter (where g.state = 'completed'), 0)::bigint as settled_credits,
+               coalesce(sum(g.price_credits) filter (where g.state in ('failed', 'cancelled')), 0)::bigint
+                   as refunded_credits
+          from generations g join customers c on c.id = g.customer_id
+         where c.telegram_id = any(%s)
+        """,
+        [list(telegram_ids)],
+    )
+    counted = await cursor.fetchone()
+    if counted is None:
+        raise LookupError("the books could not be counted")
+    return counted
+
+
 async def stored_keys(tx: Transaction, *, after: UUID | None, limit: int = 500) -> Sequence[tuple[UUID, str, int]]:
     """Videos that customers paid for: generation, key and size in bytes, page by page."""
     cursor = await tx.execute(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from neurocards.audit import Report, audit
+from neurocards.audit import audit
 from neurocards.console import console, show_report, show_story
 from neurocards.db import books, customers, notices, orders
 from neurocards.db.connection import Database
@@ -82,7 +82,7 @@ async def _demo(*, photo: Path | None, out: Path | None, leave: bool, workers: i
             await _tell_story(database, played)
             report = await audit(database, open_store(None, home))
             if order_count > 1:
-                await _summarise(client, stage, played, report)
+                await _summarise(client, stage, database, played)
             show_report(report)
             if report.figures.orders > order_count:
                 console.print(f"The books include earlier demos; remove {home} to start afresh.", highlight=False)
@@ -214,15 +214,18 @@ async def _tell_story(database: Database, played: Sequence[Played]) -> None:
             show_story(f"Order {order.number} ({order.id})", await books.story(tx, order.id))
 
 
-async def _summarise(client: httpx2.AsyncClient, stage: Stage, played: Sequence[Played], report: Report) -> None:
+async def _summarise(client: httpx2.AsyncClient, stage: Stage, database: Database, played: Sequence[Played]) -> None:
+    """The same orders as the sellers, the books and the provider saw them."""
     tasks = (await client.get(f"{stage.kie}/sim/tasks")).json()
-    figures = report.figures
+    async with database.transaction() as tx:
+        fared = await books.fared(tx, [one.seller.person_id for one in played])
     table = Table("What", "How many", title=f"{len(played)} sellers at once", title_justify="left")
-    table.add_row("videos delivered", str(sum(one.delivered is not None for one in played)))
-    table.add_row("ended without a video", str(sum(one.delivered is None for one in played)))
+    table.add_row("sellers who have their video", str(sum(one.delivered is not None for one in played)))
+    table.add_row("videos delivered", str(fared.delivered))
+    table.add_row("videos refunded", str(fared.refunded))
     table.add_row("provider tasks", str(len(tasks)))
-    table.add_row("credits settled, this and earlier demos", str(figures.spent_credits))
-    table.add_row("credits still held", str(figures.held_credits))
+    table.add_row("credits settled", str(fared.settled_credits))
+    table.add_row("credits refunded", str(fared.refunded_credits))
     console.print(table)
 
 
