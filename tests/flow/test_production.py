@@ -403,14 +403,16 @@ async def test_f22_a_paused_worker_changes_nothing_when_it_wakes(rig: Rig, photo
     await rig.work()
     await asyncio.sleep(0.3)
     await advance(rig.database, 2)
-    await rig.fault(route="result", kind="delay", delay_seconds=2.0, times=1)
+    await rig.fault(route="result", kind="delay", delay_seconds=8.0, times=1)
     sleeper = rig.worker("sleeper")
     assert await sleeper.turn() == 1
+    asleep = asyncio.create_task(sleeper.idle())
     await asyncio.sleep(0.5)
     await rig.expire_leases()
     (generation,) = await rig.finish(order_id)
     assert generation.state is GenerationState.COMPLETED
-    await sleeper.idle()
+    assert not asleep.done()
+    await asleep
     (after,) = await rig.generations(order_id)
     assert after == generation
     assert await spent_and_available(rig) == (1, 9)
