@@ -107,6 +107,12 @@ class Rig:
         tasks: list[Json] = (await self.client.get(f"{self.kie_url}/sim/tasks")).json()
         return tasks
 
+    async def made(self) -> None:
+        """Wait until the provider has finished what it was asked to make."""
+        async with asyncio.timeout(30):
+            while not all(task["state"] in ("success", "fail") for task in await self.tasks()):
+                await asyncio.sleep(0.05)
+
     async def requests(self, route: str) -> list[Json]:
         """What reached the provider's side on one route."""
         found: list[Json] = (await self.client.get(f"{self.kie_url}/sim/requests", params={"route": route})).json()

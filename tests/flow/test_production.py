@@ -237,8 +237,8 @@ async def test_p4_a_worker_may_die_during_a_step(rig: Rig, photo: bytes, route: 
     order_id = await rig.order(photo=photo)
     if route != "upload":
         await rig.work()
+        await rig.made()
         await advance(rig.database, 2)
-        await asyncio.sleep(0.3)
     await rig.crash_during(route)
     await rig.expire_leases()
     (generation,) = await rig.finish(order_id)
@@ -401,7 +401,7 @@ async def test_f22_a_paused_worker_changes_nothing_when_it_wakes(rig: Rig, photo
     """It sleeps in the middle of the download; another one finishes; then it wakes."""
     order_id = await rig.order(photo=photo)
     await rig.work()
-    await asyncio.sleep(0.3)
+    await rig.made()
     await advance(rig.database, 2)
     await rig.fault(route="result", kind="delay", delay_seconds=8.0, times=1)
     sleeper = rig.worker("sleeper")
