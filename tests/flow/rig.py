@@ -110,7 +110,7 @@ class Rig:
     async def made(self) -> None:
         """Wait until the provider has finished what it was asked to make."""
         async with asyncio.timeout(30):
-            while not all(task["state"] in ("success", "fail") for task in await self.tasks()):
+            while not all(task["state"] in ("success", "fail") for task in await self.tasks()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def requests(self, route: str) -> list[Json]:

@@ -240,7 +240,7 @@ def _conclude(home: Path, played: Sequence[Played], videos: Sequence[Path]) -> N
         if len(videos) > 1:
             console.print(f"and {len(videos) - 1} more in {videos[-1].parent}", soft_wrap=True, highlight=False)
     console.print(
-        f"Look closer: NEUROCARDS_HOME={home} ./neurocards audit, ./neurocards order NUMBER; logs in {home / 'logs'}",
+        f"Look closer: NEUROCARDS_HOME={home} ./neurocards order NUMBER (or audit); logs in {home / 'logs'}",
         soft_wrap=True,
         highlight=False,
     )

@@ -14,6 +14,7 @@ from neurocards import processes
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
 from neurocards.processes import LeashedProcess
+from neurocards.settings import Settings
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -84,9 +85,12 @@ async def open_stage(home: Path, *, workers: int) -> AsyncIterator[Stage]:
 
 
 def _environment(home: Path, dsn: str, addresses: dict[str, str]) -> dict[str, str]:
-    """The settings of production, with the simulators' addresses: no other process of ours knows that it is a demo."""
+    """The settings of production, with the simulators' addresses: no other process of ours knows that it is a demo.
+
+    What an operator has set for the real shop must not reach it: neither a store nor a deadline, nor a key.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
         "NEUROCARDS_HOME": str(home),
         "DATABASE_URL": dsn,
         "BOT_TOKEN": "110000001:demo-token-of-the-simulated-telegram",
@@ -96,8 +100,6 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str]) -> dict[str, s
         "KIE_API_URL": addresses["kie"],
         "KIE_UPLOAD_URL": addresses["kie"],
         "OPENAI_BASE_URL": addresses["openai"],
-        "STORE_URL": "",
-        "VIDEO_MODEL": "",
         "LEASE_SECONDS": DEMO_LEASE_SECONDS,
         "DOUBT_SECONDS": DEMO_DOUBT_SECONDS,
     }
@@ -116,6 +118,7 @@ def _start(
         process = processes.start(
             [sys.executable, *arguments],
             env=environment,
+            cwd=logs,  # away from a .env file of the real shop
             stdout=subprocess.PIPE if listen else log,
             stderr=log,
         )
