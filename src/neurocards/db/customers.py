@@ -134,7 +134,7 @@ async def set_reachable(tx: Transaction, customer_id: int, *, reachable: bool) -
 async def top_up(tx: Transaction, customer_id: int, *, amount: int, funding: str, cause: str, reason: str) -> bool:
     """Issue credits for a cause, once. False when this cause had been honoured before.
 
-    Raises psycopg.errors.RaiseException (NC409) when the cause was used for another transfer.
+    Raises psycopg.DatabaseError with sqlstate NC409 when the cause was used for another transfer.
     """
     cursor = await tx.execute("select top_up(%s, %s, %s, %s, %s)", [customer_id, amount, funding, cause, reason])
     row = await cursor.fetchone()

@@ -155,7 +155,7 @@ async def _play_one(
     *,
     as_file: bool,
 ) -> Played:
-    seller = await Seller.arrive(client, stage.telegram, name="Анна", language="ru")
+    seller = await Seller.arrive(client, stage.telegram, name="Продавец", language="ru")
     order = asyncio.create_task(
         seller.order(photo, as_file=as_file, template=HERO_BROLL, description=DESCRIPTION, on_status=follow)
     )
