@@ -281,6 +281,9 @@ def _orphan(folder: _Folder) -> psutil.Process | None:
 
 def _prepare_cluster(folder: _Folder, binaries: Path, identity: _Identity, *, durable: bool) -> None:
     major = _major_version(binaries)
+    for unfinished in folder.path.glob("initdb-*"):
+        # The initdb of an owner killed a moment ago may still be tidying up; what it leaves goes with the next start.
+        shutil.rmtree(unfinished, ignore_errors=True)
     if not folder.cluster.exists():
         _create_cluster(folder, binaries, identity, major, durable=durable)
     written_by = int((folder.cluster / "PG_VERSION").read_text())
@@ -302,9 +305,6 @@ def _major_version(binaries: Path) -> int:
 
 def _create_cluster(folder: _Folder, binaries: Path, identity: _Identity, major: int, *, durable: bool) -> None:
     """Make the cluster aside and rename it: one that was interrupted half-way is never taken for whole."""
-    for unfinished in folder.path.glob("initdb-*"):
-        # The initdb of an owner killed a moment ago may still be tidying up; what it leaves goes the next time.
-        shutil.rmtree(unfinished, ignore_errors=True)
     _write_secret(folder.password, secrets.token_urlsafe(24))
     _hand_over(folder.password, identity.owner)
     # Cyrillic must sort, fold and match alike on every system; the builtin provider (since 17) promises that.
