@@ -6,11 +6,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from neurocards.db.connection import Away
+from neurocards.db.leases import Claimed
 
 AWAY_PAUSE_SECONDS = 1.0
 
@@ -94,16 +95,6 @@ class Slots:
     def _done(self, key: int) -> None:
         del self._tasks[key]
         self._when_free()
-
-
-class Claimed(Protocol):
-    """A row that was claimed under a numbered lease."""
-
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def lease_number(self) -> int: ...
 
 
 Row = TypeVar("Row", bound=Claimed)

@@ -15,7 +15,7 @@ from neurocards.db import customers, generations, notices, orders
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.notices import Notice, NoticeKind
-from neurocards.domain.failures import Failure, FailureKind, Reason, backoff_seconds
+from neurocards.domain.failures import MAX_ATTEMPTS, Failure, FailureKind, Reason, backoff_seconds
 from neurocards.domain.generations import Generation
 from neurocards.domain.orders import Order
 from neurocards.loops import Holding
@@ -28,9 +28,6 @@ LEASE_SECONDS = 45.0
 
 SENDING_SECONDS = 600.0
 """Longer than any upload that still goes on."""
-
-ATTEMPTS = 4
-"""How often a notice that we fail to put into words is tried before it makes way for the next one."""
 
 SLOTS = 30
 POLL_SECONDS = 0.25
@@ -134,9 +131,10 @@ class Outbox:
             # The lease runs out and the notice is taken up again.
             logger.warning("notice_interrupted")
         except Exception as error:
-            # A fault of ours must not end the process, nor hold up the customer's other notices for ever.
+            # A fault of ours must not end the process, nor hold up the customer's other notices for ever: after as
+            # many tries as anything else gets, it makes way for the next one.
             logger.exception("notice_crashed", attempt=notice.attempt)
-            kind = FailureKind.TEMPORARY if notice.attempt < ATTEMPTS else FailureKind.PERMANENT
+            kind = FailureKind.TEMPORARY if notice.attempt < MAX_ATTEMPTS else FailureKind.PERMANENT
             crash = Failure(kind, Reason.INTERNAL, repr(error))
             await self._record(lambda tx: self._put_off(tx, notice, crash))
         else:

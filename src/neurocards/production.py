@@ -281,8 +281,7 @@ class Production:
                     lambda tx: generations.record_task(tx, attempt_id, task_id),
                     patience_seconds=FACT_PATIENCE_SECONDS,
                 )
-                await self._decide(work.job, lambda tx: self._snooze_rendering(tx, work, poll_seconds(0)))
-                raise _PutBack
+                await self._keep_waiting(work, waited_seconds=0)
             case Refused(failure):
                 await self._judge(work, failure, ended=(attempt_id, AttemptState.REFUSED))
             case Unanswered(detail):
@@ -294,9 +293,15 @@ class Production:
             case _:
                 assert_never(submission)
 
-    async def _snooze_rendering(self, tx: Transaction, work: Work, seconds: float) -> None:
-        await generations.tell_status(tx, work.generation.id, "generating")
-        await jobs.snooze(tx, work.job, seconds=seconds)
+    async def _keep_waiting(self, work: Work, *, waited_seconds: float) -> NoReturn:
+        """The provider is at it: the job goes back to the queue until it is time to ask."""
+
+        async def snooze(tx: Transaction) -> None:
+            await generations.tell_status(tx, work.generation.id, "generating")
+            await jobs.snooze(tx, work.job, seconds=poll_seconds(waited_seconds))
+
+        await self._decide(work.job, snooze)
+        raise _PutBack
 
     async def _doubt(self, work: Work) -> None:
         """A submit's answer was lost: by the line, or with the worker that was waiting for it."""
@@ -318,11 +323,9 @@ class Production:
 
     async def _keep_doubting(self, tx: Transaction, work: Work, seconds: float) -> None:
         silence = work.attempt.failure or "the worker ended while submitting"
-        if await generations.end_attempt(tx, work.attempt.id, AttemptState.UNKNOWN, silence):
-            await jobs.snooze(tx, work.job, seconds=seconds)
-        else:
-            # The lost answer has just come in.
-            await jobs.snooze(tx, work.job, seconds=0)
+        still_unknown = await generations.end_attempt(tx, work.attempt.id, AttemptState.UNKNOWN, silence)
+        # Otherwise the lost answer has just come in, and there is nothing to wait for.
+        await jobs.snooze(tx, work.job, seconds=seconds if still_unknown else 0)
 
     async def _wait(self, work: Work) -> None:
         attempt = work.attempt
@@ -340,15 +343,13 @@ class Production:
             raise
         match task:
             case Pending():
-                await self._decide(work.job, lambda tx: self._snooze_rendering(tx, work, poll_seconds(waited)))
-                raise _PutBack
+                await self._keep_waiting(work, waited_seconds=waited)
             case Succeeded(result_url):
                 await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url))
             case TaskFailed(outcome):
                 await self._judge(work, outcome, ended=(attempt.id, AttemptState.FAILED))
             case NotFound() if waited < NOT_FOUND_SECONDS:
-                await self._decide(work.job, lambda tx: self._snooze_rendering(tx, work, poll_seconds(waited)))
-                raise _PutBack
+                await self._keep_waiting(work, waited_seconds=waited)
             case NotFound():
                 vanished = Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "the provider lost the task")
                 await self._judge(work, vanished, ended=(attempt.id, AttemptState.FAILED))

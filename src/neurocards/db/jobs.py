@@ -10,6 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from neurocards.db import leases
 from neurocards.db.connection import Transaction
 
 
@@ -76,23 +77,9 @@ async def prove(tx: Transaction, job: Job) -> None:
         raise LostLease(job)
 
 
-async def extend(tx: Transaction, jobs: Collection[Job], *, lease_seconds: float) -> set[int]:
-    """The heartbeat: extend the leases; returns the ids of those that were still ours."""
-    cursor = await tx.execute(
-        """
-        update jobs
-           set lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
-          from unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) held (id, number)
-         where jobs.id = held.id and lease_number = held.number and state = 'running'
-        returning jobs.id
-        """,
-        {
-            "ids": [job.id for job in jobs],
-            "numbers": [job.lease_number for job in jobs],
-            "lease_seconds": lease_seconds,
-        },
-    )
-    return {id for (id,) in await cursor.fetchall()}
+async def extend(tx: Transaction, held: Collection[Job], *, lease_seconds: float) -> set[int]:
+    """The heartbeat: extend the leases of running jobs; returns the ids of those that were still ours."""
+    return await leases.extend(tx, "jobs", held, state="running", lease_seconds=lease_seconds)
 
 
 async def snooze(tx: Transaction, job: Job, *, seconds: float) -> None:

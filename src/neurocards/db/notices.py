@@ -1,12 +1,13 @@
 """Notices waiting to be sent: in order per customer, paced, under a lease, each written once per cause."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
 from psycopg.rows import kwargs_row
 
+from neurocards.db import leases
 from neurocards.db.connection import Transaction
 
 
@@ -83,23 +84,9 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
     return await cursor.fetchall()
 
 
-async def extend(tx: Transaction, claimed: Sequence[Notice], *, lease_seconds: float) -> set[int]:
+async def extend(tx: Transaction, held: Collection[Notice], *, lease_seconds: float) -> set[int]:
     """The heartbeat: extend the leases of notices that are being sent; returns the ids that were still ours."""
-    cursor = await tx.execute(
-        """
-        update notices
-           set lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
-          from unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) held (id, number)
-         where notices.id = held.id and lease_number = held.number and state = 'sending'
-        returning notices.id
-        """,
-        {
-            "ids": [notice.id for notice in claimed],
-            "numbers": [notice.lease_number for notice in claimed],
-            "lease_seconds": lease_seconds,
-        },
-    )
-    return {id for (id,) in await cursor.fetchall()}
+    return await leases.extend(tx, "notices", held, state="sending", lease_seconds=lease_seconds)
 
 
 async def overtaken(tx: Transaction, notice: Notice) -> bool:
