@@ -35,8 +35,10 @@ async def new_customer(database: Database, *, free: int = 0, paid: int = 0) -> C
 async def new_draft(database: Database, customer: Customer, *, videos: int = 1, price: int = PRICE) -> UUID:
     """A complete draft whose card has been shown."""
     async with database.transaction() as tx:
-        draft = await drafts.begin(tx, customer.id, order_id=uuid4(), photo_key="photos/1")
-        await drafts.answer(tx, draft.order_id, template="hero_broll", description="A mug", wishes="", count=videos)
+        choices = drafts.Choices(
+            photo_key="photos/1", template="hero_broll", description="A mug", wishes="", count=videos
+        )
+        draft = await drafts.begin(tx, customer.id, order_id=uuid4(), choices=choices)
         await drafts.quote(tx, draft.order_id, price_credits=price, card_message_id=7)
     return draft.order_id
 

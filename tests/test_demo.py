@@ -3,19 +3,28 @@
 import io
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import numpy as np
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from PIL import Image
 
+from neurocards.db import counters, generations, notices
+from neurocards.db.connection import Database
 from neurocards.media.videos import check_clip, cover
+from shop import claim, make_video, new_order
 
 ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS = 150
@@ -24,12 +33,20 @@ pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 30)
 
 
 @contextmanager
-def demo(home: Path, *options: str | Path) -> Iterator[subprocess.Popen[str]]:
+def demo(
+    home: Path, *options: str | Path, output: int = subprocess.PIPE, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """The command running, its words read by the test; ended with the block if it has not ended itself."""
     process = subprocess.Popen(
         [sys.executable, "-m", "neurocards", "demo", *options],
-        env={**os.environ, "NEUROCARDS_HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "160"},
-        stdout=subprocess.PIPE,
+        env={
+            **os.environ,
+            "NEUROCARDS_HOME": str(home),
+            "PYTHONPATH": str(ROOT / "src"),
+            "COLUMNS": "160",
+            **environment,
+        },
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
@@ -97,9 +114,11 @@ def test_p4_an_order_survives_the_kill_of_one_of_two_workers(tmp_path: Path) -> 
             heard.append(line)
             if found := re.search(r"workers: ([\d, ]+)", line):
                 workers = [int(pid) for pid in found[1].split(",")]
-            if "пишем сценарий" in line or "создаём видео" in line:
+            if re.search("the card says: ▰▰{1,3}▱", line):  # past the queue, before the check of the video
                 os.kill(workers[0], signal.SIGKILL)
                 break
+        else:
+            pytest.fail(f"the card never said that the video is being made: {''.join(heard)}")
         heard += process.stdout.readlines()
         process.wait(LIMIT_SECONDS)
     words = "".join(heard)
@@ -141,7 +160,172 @@ def test_p9_several_sellers_at_once_each_get_their_video(tmp_path: Path) -> None
     assert re.search(r"videos delivered +│ 4", words), words
     assert re.search(r"provider tasks +│ 4", words), words
     assert re.search(r"credits settled +│ 4", words), words
-    assert "4 issued = 0 available + 0 held + 4 spent" in words
+    assert "40 issued = 36 available + 0 held + 4 spent" in words
+
+
+@dataclass
+class Running:
+    """A demo that stays up, and what it has said so far, without colours and cursor moves."""
+
+    process: subprocess.Popen[str]
+    output: int
+    browser_log: Path
+    words: str = ""
+
+    def hear(self, pattern: str, *, within_seconds: float = LIMIT_SECONDS) -> re.Match[str]:
+        """Listen until the pattern has been said."""
+        deadline = time.monotonic() + within_seconds
+        while not (found := re.search(pattern, self.words)):
+            assert time.monotonic() < deadline, f"{pattern!r} was not said in {self.words}"
+            assert self._listen(deadline), f"the demo ended without {pattern!r}: {self.words}"
+        return found
+
+    def end(self) -> int:
+        """Press Ctrl-C; returns the exit status when everything is said."""
+        self.process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 30
+        while self._listen(deadline):
+            assert time.monotonic() < deadline, self.words
+        return self.process.wait(30)
+
+    def _listen(self, deadline: float) -> bool:
+        """Take in what is said next; false when nothing more will come."""
+        if not select.select([self.output], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return True
+        try:
+            said = os.read(self.output, 65536)
+        except OSError:  # how Linux says that nobody is left on the terminal
+            return False
+        self.words += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", said.decode(errors="replace"))
+        return bool(said)
+
+
+@contextmanager
+def staying(folder: Path, *options: str, terminal: bool) -> Iterator[Running]:
+    """The demo without --exit, on a desktop whose browser only writes down what it is to show."""
+    browser, browser_log = folder / "browser", folder / "browsed"
+    browser.write_text(f'#!/bin/sh\necho "$@" >> {browser_log}\n')
+    browser.chmod(0o755)
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    with demo(
+        folder / "home", *options, output=theirs, DISPLAY=":99", BROWSER=f"{browser} %s", TERM="xterm"
+    ) as process:
+        os.close(theirs)
+        try:
+            yield Running(process, ours, browser_log)
+        finally:
+            os.close(ours)
+
+
+PAGE = r"The chat: (http://127\.0\.0\.1:(\d+)/telegram)/\?people=(\d+),(\d+)\n"
+
+
+def test_a_person_at_a_terminal_is_shown_the_chat_and_can_kill_what_they_like(tmp_path: Path) -> None:
+    port = free_port()
+    with staying(tmp_path, "--port", str(port), terminal=True) as running:
+        page = running.hear(PAGE)
+        assert page[2] == str(port)
+        telegram, seller, person = page[1], page[3], page[4]
+        turn = running.hear(r"kill -9 a worker \((\d+)\) or the bot \((\d+)\)")
+        assert running.browser_log.read_text().splitlines() == [f"{telegram}/?people={seller},{person}"]
+        assert "video" in media(telegram, seller), "the seller's finished conversation"
+        assert chat(telegram, person)["messages"] == [], "an empty one to play in"
+        running.hear("live; Ctrl-C stops everything")
+        running.hear(r"orders +1 placed: 0 in work, 1 delivered, 0 refunded")
+        running.hear(r"credits +9 available, 0 held, 1 spent")
+
+        for command, pid in (("worker", turn[1]), ("bot", turn[2])):
+            os.kill(int(pid), signal.SIGKILL)
+            replaced = running.hear(f"{command} {pid} is gone; {command} (\\d+) takes its place", within_seconds=10)
+            assert psutil.pid_exists(int(replaced[1]))
+        httpx2.post(f"{telegram}/sim/people/{person}/start").raise_for_status()
+        answered = chat(telegram, person, since=1, wait=20)
+        assert [message["from_bot"] for message in answered["messages"]] == [False, True]
+        running.hear(r"workers +1 of 1 alive")
+
+        children = psutil.Process(running.process.pid).children(recursive=True)
+        assert running.end() == 130
+        assert "nothing is left running" in running.words
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+def test_without_a_terminal_there_is_no_browser_and_a_line_for_each_change(tmp_path: Path) -> None:
+    with staying(tmp_path, terminal=False) as running:
+        page = running.hear(PAGE)
+        first = "customers 1; orders 1 placed: 0 in work, 1 delivered, 0 refunded; credits 9 available, 0 held, 1 spent"
+        running.hear(first)
+        heard_at = time.monotonic()
+        httpx2.post(f"{page[1]}/sim/people/{page[4]}/start").raise_for_status()
+        running.hear("customers 2; orders 1 placed", within_seconds=15)
+        assert time.monotonic() - heard_at > 3
+        assert running.words.count("customers 1;") == 1, "what has not changed is not told again"
+        assert running.end() == 130
+        assert "Ctrl-C stops everything" not in running.words
+        assert not running.browser_log.exists()
+
+
+def test_a_person_who_wants_no_browser_gets_none(tmp_path: Path) -> None:
+    with staying(tmp_path, "--no-browser", terminal=True) as running:
+        running.hear(PAGE)
+        assert running.end() == 130
+        assert not running.browser_log.exists()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        status, words = run(tmp_path / "home", "--port", str(other.getsockname()[1]))
+    assert status == 1
+    assert "in use" in words
+    assert "Traceback" not in words
+
+
+async def test_every_order_is_counted_once_as_in_work_delivered_or_refunded(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await counters.latest(tx) is None
+        assert await counters.count(tx) == counters.Counters(*[0] * 13)
+
+    for videos in (1, 1, 2, 1):
+        await new_order(database, videos=videos, free=5)
+    _still_made, on_its_way, arrived, lost, refunded = await claim(database)
+    for job in (on_its_way, arrived):
+        await make_video(database, job)
+        async with database.transaction() as tx:
+            assert await generations.settle(tx, job.subject_id, lease_number=job.lease_number)
+    async with database.transaction() as tx:
+        await notices.keep_file_id(tx, arrived.subject_id, "a file id")
+        for job in (lost, refunded):
+            assert await generations.refund(tx, job.subject_id, lease_number=job.lease_number, reason="provider")
+    async with database.transaction() as tx:
+        counted, event = await counters.count(tx), await counters.latest(tx)
+    assert (counted.orders_placed, counted.orders_in_work) == (4, 2), "one is being made; one not yet handed over"
+    assert (counted.orders_delivered, counted.orders_refunded) == (1, 1), "one of two videos came; the only one failed"
+    assert (counted.credits_available, counted.credits_held, counted.credits_spent) == (17, 1, 2)
+    assert (counted.customers, counted.jobs_waiting, counted.jobs_running) == (4, 0, 1)
+    assert event is not None
+    assert event.what == "credits refund"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def chat(telegram: str, person: str, *, since: int = 0, wait: int = 0) -> dict[str, Any]:  # Any: JSON
+    response = httpx2.get(
+        f"{telegram}/sim/people/{person}/chat", params={"since": since, "wait": wait}, timeout=wait + 10
+    )
+    response.raise_for_status()
+    shown: dict[str, Any] = response.json()
+    return shown
+
+
+def media(telegram: str, person: str) -> list[str]:
+    return [message["media"]["kind"] for message in chat(telegram, person)["messages"] if message["media"]]
 
 
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:

@@ -90,4 +90,14 @@ def test_every_room_is_on_the_map() -> None:
 
 def test_the_domain_is_the_standard_library_alone() -> None:
     libraries = {name.split(".")[0] for path in (SOURCE / "domain").glob("*.py") for name in imports(path)}
-    assert libraries <= {"neurocards", "collections", "dataclasses", "datetime", "enum", "re", "typing", "uuid"}
+    assert libraries <= {
+        "neurocards",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "math",
+        "re",
+        "typing",
+        "uuid",
+    }

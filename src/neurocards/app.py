@@ -26,6 +26,7 @@ from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
 
 MAINTENANCE_SECONDS = 1.0
+PLACES_SECONDS = 3.0
 PRUNE_SECONDS = 3600.0
 STALE_FILE_SECONDS = 3600.0
 
@@ -97,7 +98,7 @@ async def run_bot(settings: Settings) -> None:
         await set_up(bot)
         intake = Intake(bot, basics.database)
         handling = Handling(bot, dispatcher, basics.database)
-        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.store, basics.catalogue))
+        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.database, basics.store))
         try:
             await _run_until_stopped(
                 basics.database,
@@ -151,7 +152,7 @@ async def run_worker(settings: Settings) -> None:
             slots=settings.worker_slots,
             lease_seconds=settings.lease_seconds,
         )
-        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.store, basics.catalogue))
+        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.database, basics.store))
         await _run_until_stopped(
             basics.database,
             loops=[worker.run, outbox.run, *_upkeep(basics.database)],
@@ -199,11 +200,16 @@ def _upkeep(database: Database) -> list[Run]:
         await maintenance.turn(database)
         return 0
 
+    async def tell_places() -> int:
+        await maintenance.tell_places(database)
+        return 0
+
     async def prune() -> int:
         return await maintenance.prune(database)
 
     return [
         Loop("maintenance", maintain, pause_seconds=MAINTENANCE_SECONDS).run,
+        Loop("places", tell_places, pause_seconds=PLACES_SECONDS).run,
         Loop("prune", prune, pause_seconds=PRUNE_SECONDS).run,
     ]
 

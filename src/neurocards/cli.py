@@ -136,6 +136,7 @@ def grant(
 
 @commands.command()
 def demo(
+    *,
     photo: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Your product photo instead of the sample.")
     ] = None,
@@ -143,11 +144,30 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the orders instead of waiting for Ctrl-C.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=16, help="How many worker processes.")] = 1,
     order_count: Annotated[int, typer.Option("--orders", min=1, max=500, help="How many sellers order at once.")] = 1,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, show_default="a free one", help="Where the simulators and the chat page are."),
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the chat page on this desktop.")
+    ] = False,
 ) -> None:
     """Play the main job with simulators: no keys, no accounts, nothing to install."""
-    from neurocards.demo.show import run_demo  # noqa: PLC0415 (production commands need none of it)
+    from neurocards.demo.show import Wishes, run_demo  # noqa: PLC0415 (production commands need none of it)
 
-    raise typer.Exit(run_demo(photo=photo, out=out, leave=leave, workers=workers, order_count=order_count))
+    raise typer.Exit(
+        run_demo(
+            Wishes(
+                photo=photo,
+                out=out,
+                leave=leave,
+                workers=workers,
+                order_count=order_count,
+                port=port,
+                browser=not no_browser,
+            )
+        )
+    )
 
 
 def _settings() -> Settings:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from neurocards.db import generations, jobs, updates
+from neurocards.db import generations, jobs, outlook, updates
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.domain.failures import Reason
 
@@ -43,6 +43,11 @@ async def turn(database: Database) -> Turn:
     if any((done.rescued, done.overdue, done.poisonous)):
         log.warning("maintenance", rescued=done.rescued, overdue=done.overdue, poisonous=done.poisonous)
     return done
+
+
+async def tell_places(database: Database) -> int:
+    """Tell customers near the front of the queue that they have come nearer; returns how many."""
+    return await database.run(outlook.tell_places)
 
 
 async def prune(database: Database) -> int:

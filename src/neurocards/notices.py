@@ -1,27 +1,36 @@
 """What customers are told: written in the commit it tells of, sent in order per customer, paced, retried.
 
+A status card says what is, not what was: it is edited seldom, only when it changes, and catches up by itself.
+
 Sending can be repeated only after an answer was lost; nothing is ever dropped because of passing trouble. A customer
 who blocked the bot gets everything when they are back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, assert_never
+from uuid import UUID
 
 import structlog
 
-from neurocards.db import customers, generations, notices, orders
+from neurocards.db import customers, generations, notices, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.notices import Notice, NoticeKind
 from neurocards.domain.failures import MAX_ATTEMPTS, Failure, FailureKind, Reason, backoff_seconds
-from neurocards.domain.generations import Generation
+from neurocards.domain.generations import Attempt, Generation
 from neurocards.domain.orders import Order
+from neurocards.domain.outlook import Outlook
 from neurocards.loops import Holding
 
 CHAT_PAUSE_SECONDS = 1.0
 """Telegram takes about one message a second in one chat."""
+
+CARD_PAUSE_SECONDS = 3.0
+"""Edits count like messages: a card that changes faster than people read would only eat up the chat's pace."""
 
 LEASE_SECONDS = 45.0
 """How long a sender may be silent before others send what it held; a heartbeat extends it during long uploads."""
@@ -44,21 +53,31 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Story:
-    """An order as it is told to its customer. `generation` is the one the notice is about, if it is about one."""
+    """An order as it is told to its customer at one moment of the shared clock.
+
+    `generation` is the one the notice is about, if it is about one. `attempts` has, by generation, the try at the
+    provider that counts.
+    """
 
     customer: Customer
     order: Order
     generations: Sequence[Generation]
     generation: Generation | None
     stage: str | None
+    attempts: Mapping[UUID, Attempt]
+    outlook: Outlook
+    now: datetime
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the customer got: the message, and Telegram's own id of the video in it."""
+    """What the customer got: the message, Telegram's own id of the video in it, what the card says now."""
 
     message_id: int
     file_id: str | None = None
+    card_text: str | None = None
+    changed: bool = True
+    """Whether Telegram was asked at all: the card may have said this already."""
 
 
 class Messenger(Protocol):
@@ -72,8 +91,16 @@ class Messenger(Protocol):
         """Hand over the finished video of `story.generation`."""
         ...
 
+    async def deliver_file(self, story: Story) -> Sent:
+        """Hand over the same video as a file: its bytes as they are."""
+        ...
+
     async def tell_failure(self, story: Story) -> Sent:
         """Say why there is no video and that the credits are back."""
+        ...
+
+    async def tell_gone(self, story: Story) -> None:
+        """Say that a past video cannot be sent any more."""
         ...
 
 
@@ -81,11 +108,17 @@ class Outbox:
     """Sends what is waiting. Any number of processes may run one."""
 
     def __init__(
-        self, database: Database, messenger: Messenger, *, chat_pause_seconds: float = CHAT_PAUSE_SECONDS
+        self,
+        database: Database,
+        messenger: Messenger,
+        *,
+        chat_pause_seconds: float = CHAT_PAUSE_SECONDS,
+        card_pause_seconds: float = CARD_PAUSE_SECONDS,
     ) -> None:
         self._database = database
         self._messenger = messenger
         self._chat_pause_seconds = chat_pause_seconds
+        self._card_pause_seconds = card_pause_seconds
         self._holding = Holding(
             "outbox",
             slots=SLOTS,
@@ -111,6 +144,7 @@ class Outbox:
         return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=LEASE_SECONDS))
 
     async def _send(self, notice: Notice) -> None:
+        story: Story | None = None
         logger = log.bind(notice_id=notice.id, order_id=str(notice.order_id), kind=notice.kind.value)
         try:
             story = await self._database.run(
@@ -127,6 +161,8 @@ class Outbox:
             failure = raised
             logger.warning("notice_failed", failure=str(failure), attempt=notice.attempt)
             await self._record(lambda tx: self._put_off(tx, notice, failure))
+            if failure.kind is FailureKind.PERMANENT and notice.kind in (NoticeKind.AGAIN, NoticeKind.FILE):
+                await self._regret(story)
         except Away:
             # The lease runs out and the notice is taken up again.
             logger.warning("notice_interrupted")
@@ -142,10 +178,13 @@ class Outbox:
             logger.debug("notice_sent", stage=notice.stage)
 
     async def _read(self, tx: Transaction, notice: Notice) -> Story | None:
-        """What to say; None when a newer status follows at once and says it all."""
-        if notice.kind is NoticeKind.STATUS and await notices.overtaken(tx, notice):
-            await notices.finish(tx, notice, state="superseded")
-            return None
+        """What to say; None when a newer status says it all, or the card has to rest first."""
+        if notice.kind is NoticeKind.STATUS:
+            if await notices.overtaken(tx, notice):
+                await notices.finish(tx, notice, state="superseded")
+                return None
+            if await notices.card_rests(tx, notice, seconds=self._card_pause_seconds):
+                return None
         order = await orders.find(tx, notice.order_id)
         if order is None:
             raise LookupError(f"notice {notice.id} is about no order")
@@ -156,25 +195,29 @@ class Outbox:
             generations=of_order,
             generation=next((one for one in of_order if one.id == notice.generation_id), None),
             stage=notice.stage,
+            attempts={one.generation_id: one for one in await generations.latest_attempts(tx, order.id)},
+            outlook=Outlook() if all(one.state.ended for one in of_order) else await outlook.read(tx, order),
+            now=await generations.clock(tx),
         )
 
     async def _say(self, kind: NoticeKind, story: Story) -> Sent:
         match kind:
             case NoticeKind.STATUS:
                 return await self._messenger.show_status(story)
-            case NoticeKind.VIDEO:
+            case NoticeKind.VIDEO | NoticeKind.AGAIN:
                 return await self._messenger.deliver(story)
+            case NoticeKind.FILE:
+                return await self._messenger.deliver_file(story)
             case NoticeKind.FAILURE:
                 return await self._messenger.tell_failure(story)
             case _:
                 assert_never(kind)
 
     async def _finish(self, tx: Transaction, notice: Notice, sent: Sent) -> None:
-        await notices.finish(
-            tx, notice, state="sent", message_id=sent.message_id, pause_seconds=self._chat_pause_seconds
-        )
-        if notice.kind is NoticeKind.STATUS:
-            await orders.set_card(tx, notice.order_id, sent.message_id)
+        pause_seconds = self._chat_pause_seconds if sent.changed else 0.0
+        await notices.finish(tx, notice, state="sent", message_id=sent.message_id, pause_seconds=pause_seconds)
+        if sent.card_text is not None and sent.changed:
+            await orders.set_card(tx, notice.order_id, sent.message_id, sent.card_text)
         if notice.generation_id is not None and sent.file_id is not None:
             await notices.keep_file_id(tx, notice.generation_id, sent.file_id)
 
@@ -206,6 +249,12 @@ class Outbox:
         await notices.finish(tx, notice, state="undeliverable")
         if notice.kind is NoticeKind.VIDEO and notice.generation_id is not None:
             await generations.reverse(tx, notice.generation_id, reason=Reason.DELIVERY)
+
+    async def _regret(self, story: Story | None) -> None:
+        """Somebody waits for what they asked for; nothing depends on this word, so it is tried once."""
+        if story is not None:
+            with suppress(Failure, Unreachable):
+                await self._messenger.tell_gone(story)
 
     async def _record(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         try:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from neurocards.db import generations, jobs, orders
+from neurocards.db import generations, jobs, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.generations import Video
 from neurocards.db.jobs import Job, LostLease
@@ -24,6 +24,7 @@ from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template
 from neurocards.domain.failures import Failure, FailureKind, Reason, Refund, Retry, verdict
 from neurocards.domain.generations import Attempt, AttemptState, Generation, Step, next_step, poll_seconds
 from neurocards.domain.orders import Order
+from neurocards.domain.outlook import rendering_cells
 from neurocards.domain.tasks import (
     Accepted,
     NotFound,
@@ -281,7 +282,7 @@ class Production:
                     lambda tx: generations.record_task(tx, attempt_id, task_id),
                     patience_seconds=FACT_PATIENCE_SECONDS,
                 )
-                await self._keep_waiting(work, waited_seconds=0)
+                await self._keep_waiting(work, attempt_id, waited_seconds=0)
             case Refused(failure):
                 await self._judge(work, failure, ended=(attempt_id, AttemptState.REFUSED))
             case Unanswered(detail):
@@ -293,11 +294,12 @@ class Production:
             case _:
                 assert_never(submission)
 
-    async def _keep_waiting(self, work: Work, *, waited_seconds: float) -> NoReturn:
+    async def _keep_waiting(self, work: Work, attempt_id: UUID, *, waited_seconds: float) -> NoReturn:
         """The provider is at it: the job goes back to the queue until it is time to ask."""
 
         async def snooze(tx: Transaction) -> None:
-            await generations.tell_status(tx, work.generation.id, "generating")
+            usual_seconds = await outlook.rendering_seconds(tx, work.order.model)
+            await generations.tell_progress(tx, attempt_id, rendering_cells(waited_seconds, usual_seconds))
             await jobs.snooze(tx, work.job, seconds=poll_seconds(waited_seconds))
 
         await self._decide(work.job, snooze)
@@ -343,13 +345,13 @@ class Production:
             raise
         match task:
             case Pending():
-                await self._keep_waiting(work, waited_seconds=waited)
+                await self._keep_waiting(work, attempt.id, waited_seconds=waited)
             case Succeeded(result_url):
                 await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url))
             case TaskFailed(outcome):
                 await self._judge(work, outcome, ended=(attempt.id, AttemptState.FAILED))
             case NotFound() if waited < NOT_FOUND_SECONDS:
-                await self._keep_waiting(work, waited_seconds=waited)
+                await self._keep_waiting(work, attempt.id, waited_seconds=waited)
             case NotFound():
                 vanished = Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "the provider lost the task")
                 await self._judge(work, vanished, ended=(attempt.id, AttemptState.FAILED))

@@ -51,16 +51,17 @@ def guess_language(code: str | None) -> str:
 def _bundle(language: str) -> FluentBundle:
     if language not in LANGUAGES:
         raise BadTexts(f"{language}: not a language we speak")
-    resource = FluentResource((TEXTS / f"{language}.ftl").read_text("utf-8"))
-    seen = set[str]()
-    for entry in resource.body:
-        # Fluent itself skips what it cannot read and what comes twice, without a word.
-        if isinstance(entry, ast.Junk):
-            raise BadTexts(f"{language}.ftl: cannot read {entry.content!r}")
-        if isinstance(entry, ast.Message):
-            if entry.id.name in seen:
-                raise BadTexts(f"{language}.ftl: {entry.id.name} comes twice")
-            seen.add(entry.id.name)
     bundle = FluentBundle([language], use_isolating=False)
-    bundle.add_resource(resource)
+    seen = set[str]()
+    for path in sorted((TEXTS / language).glob("*.ftl")):
+        resource = FluentResource(path.read_text("utf-8"))
+        for entry in resource.body:
+            # Fluent itself skips what it cannot read and what comes twice, without a word.
+            if isinstance(entry, ast.Junk):
+                raise BadTexts(f"{language}/{path.name}: cannot read {entry.content!r}")
+            if isinstance(entry, ast.Message):
+                if entry.id.name in seen:
+                    raise BadTexts(f"{language}/{path.name}: {entry.id.name} comes twice")
+                seen.add(entry.id.name)
+        bundle.add_resource(resource)
     return bundle

@@ -38,9 +38,15 @@ class Person:
     async def write(self, text: str) -> list[Json]:
         return await self.do("text", {"text": text})
 
-    async def send(self, content: bytes, name: str = "photo.jpg", *, kind: str = "photo") -> list[Json]:
-        await self.shop.post(f"people/{self.id}/{kind}", files={"file": (name, content)})
+    async def send(
+        self, content: bytes, name: str = "photo.jpg", *, kind: str = "photo", caption: str = ""
+    ) -> list[Json]:
+        await self.shop.post(f"people/{self.id}/{kind}", files={"file": (name, content)}, data={"caption": caption})
         return await self.answers()
+
+    async def said(self) -> int:
+        """The id of the person's own last message."""
+        return max(int(one["message_id"]) for one in await self.messages() if not one["from_bot"])
 
     async def tap(self, label: str) -> Json:
         """Tap the newest button with this label; returns how Telegram was told to answer."""
@@ -120,7 +126,10 @@ class Shop:
         self.intake = Intake(self.bot, self.database, poll_seconds=0)
         self.handling = Handling(self.bot, self.dispatcher, self.database)
         self.outbox = Outbox(
-            self.database, TelegramMessenger(self.bot, self.store, self.catalogue), chat_pause_seconds=0
+            self.database,
+            TelegramMessenger(self.bot, self.database, self.store),
+            chat_pause_seconds=0,
+            card_pause_seconds=0,
         )
 
     async def settle(self) -> None:

@@ -185,14 +185,14 @@ async def test_a_busy_telegram_costs_no_attempt_and_loses_no_answer(shop: Shop) 
     await advance(shop.database, 20)
     assert await person.answers() == []
     await advance(shop.database, 11)
-    assert "Your balance" in words(await person.answers())
+    assert "Your cabinet" in words(await person.answers())
     for kind in ("5xx", "reset"):
         await shop.fault(kind, "sendMessage", times=2)
         assert await person.write("/balance") == []
         for _ in range(2):
             await advance(shop.database, 40)
             last = await person.answers()
-        assert "Your balance" in words(last)
+        assert "Your cabinet" in words(last)
     async with shop.database.transaction() as tx:
         cursor = await tx.execute("select max(attempt) from updates")
         assert await cursor.fetchone() == (1,)
@@ -207,7 +207,7 @@ async def test_a_chat_is_not_blocked_for_ever_by_a_call_that_never_works(shop: S
         await advance(shop.database, 300)
         told += words(await person.answers())
     assert "Sorry" in told
-    assert "Your balance" in words(await person.write("/balance"))
+    assert "Your cabinet" in words(await person.write("/balance"))
 
 
 async def test_f71_somebody_who_left_meanwhile_is_no_trouble(shop: Shop) -> None:
@@ -265,7 +265,7 @@ async def test_updates_of_no_known_kind_are_stored_and_done_with(shop: Shop) -> 
     await put(
         shop.database,
         {"update_id": 1, "telepathy": {"thought": "?"}},
-        body(2, 5, kind="edited_message", edit_date=1_700_000_001),
+        body(2, 5, kind="business_message", edit_date=1_700_000_001),
         {"update_id": 3, "channel_post": {**body(3, 5)["message"], "chat": {"id": -100, "type": "channel"}}},
         {"update_id": 4, "message": {**body(4, 5)["message"], "chat": {"id": -7, "type": "group", "title": "g"}}},
     )

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +20,7 @@ from neurocards.bot.trouble import meaning
 from neurocards.db import generations, orders
 from neurocards.db.generations import Video
 from neurocards.domain.failures import Failure, FailureKind
+from neurocards.domain.outlook import Outlook
 from neurocards.notices import Story, Unreachable
 from neurocards.storage import Store
 from shop import claim, make_video
@@ -57,11 +58,12 @@ class Waiting:
             order = await orders.find(tx, self.order_id)
             assert order is not None
             of_order = await generations.of_order(tx, order.id)
-        return Story(await self.person.customer(), order, of_order, of_order[0], stage)
+            now = await generations.clock(tx)
+        return Story(await self.person.customer(), order, of_order, of_order[0], stage, {}, Outlook(), now)
 
     @property
     def messenger(self) -> TelegramMessenger:
-        return TelegramMessenger(self.shop.bot, self.shop.store, self.shop.catalogue)
+        return TelegramMessenger(self.shop.bot, self.shop.database, self.shop.store)
 
     async def finish(self, folder: Path) -> None:
         """The worker has made the video; its notices wait."""
@@ -97,9 +99,9 @@ async def test_the_whole_story_arrives_in_order(waiting: Waiting, tmp_path: Path
     await waiting.shop.tell()
     messages = await waiting.person.messages()
     card = next(one for one in messages if one["message_id"] == waiting.card_id)
-    assert "Done: 1 of 1." in card["text"]
-    assert "Charged: 1 credit." in card["text"]
-    [video] = [one for one in messages if one["from_bot"] and one["media"]]
+    assert "Done: 1 of 1." in card["caption"]
+    assert "Charged: 1 credit." in card["caption"]
+    [video] = [one for one in messages if one["from_bot"] and one["media"] and one["media"]["kind"] == "video"]
     assert video["media"]["kind"] == "video"
     assert (video["media"]["width"], video["media"]["height"], video["media"]["duration"]) == (180, 320, 1)
     assert video["media"]["thumbnail_url"]
@@ -124,7 +126,7 @@ async def test_a_card_that_the_customer_deleted_is_sent_anew(waiting: Waiting) -
     story = await waiting.story()
     assert story.order.card_message_id not in (None, waiting.card_id)
     shown = next(one for one in await waiting.person.messages() if one["message_id"] == story.order.card_message_id)
-    assert "waiting for its turn" in shown["text"]
+    assert "waiting for its turn" in shown["caption"]
 
 
 async def test_a_video_is_sent_again_without_an_upload(waiting: Waiting, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ async def test_a_failure_is_told_with_its_reason(waiting: Waiting) -> None:
 async def test_each_refusal_has_its_meaning(
     waiting: Waiting, kind: str, more: Json, is_told: Callable[[Exception], bool]
 ) -> None:
-    await waiting.shop.fault(kind, "editMessageText", **more)
+    await waiting.shop.fault(kind, "editMessageCaption", **more)
     with pytest.raises((Failure, Unreachable)) as raised:
         await waiting.messenger.show_status(await waiting.story("accepted"))
     assert is_told(raised.value)
@@ -212,13 +214,7 @@ async def test_f71_somebody_who_blocked_us_or_never_came_is_unreachable(waiting:
     await waiting.shop.post(f"people/{waiting.person.id}/block")
     with pytest.raises(Unreachable):
         await waiting.messenger.tell_failure(story)
-    stranger = Story(
-        customer=type(story.customer)(9, 4_242_424_242, "No", "en", 1, 0),
-        order=story.order,
-        generations=story.generations,
-        generation=story.generation,
-        stage="accepted",
-    )
+    stranger = replace(story, customer=replace(story.customer, id=9, telegram_id=4_242_424_242))
     with pytest.raises(Unreachable):
         await waiting.messenger.tell_failure(stranger)
 

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from bot.chat import labels
 from bot.test_messenger import Waiting, waiting
+from neurocards import maintenance
+from neurocards.bot import TelegramMessenger
 from neurocards.db import generations, notices
 from neurocards.db.books import figures
+from neurocards.notices import Outbox
 from shop import advance, claim, violations
 
 __all__ = ["waiting"]
@@ -30,7 +33,7 @@ async def test_p6_a_video_that_can_never_be_handed_over_is_paid_back(waiting: Wa
     assert "our own fault" in told["text"]
     assert "Returned to your balance: 1 credit." in told["text"]
     card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
-    assert "Returned: 1 credit." in card["text"]
+    assert "Returned: 1 credit." in card["caption"]
     assert await violations(waiting.shop.database) == []
     async with waiting.shop.database.transaction() as tx:
         assert (await figures(tx)).notices_undeliverable == 1
@@ -52,6 +55,90 @@ async def test_p8_a_status_that_is_overtaken_is_not_sent(waiting: Waiting) -> No
     assert labels(card) == []
 
 
+async def edits(one: Waiting) -> int:
+    """How often Telegram was asked to change a card."""
+    calls = (await one.shop.get("calls", method="editMessageCaption"))["calls"]
+    return sum(str(call["parameters"]["chat_id"]) == str(one.person.id) for call in calls)
+
+
+async def test_p8_a_card_is_edited_every_three_seconds_at_most(waiting: Waiting) -> None:
+    shop = waiting.shop
+    shop.outbox = Outbox(shop.database, TelegramMessenger(shop.bot, shop.database, shop.store), chat_pause_seconds=0)
+    await shop.tell()
+    [job] = await claim(shop.database)
+    await advance(shop.database, 1)
+    async with shop.database.transaction() as tx:
+        await generations.begin(tx, job.subject_id)
+        await generations.tell_status(tx, job.subject_id, "prompt")
+    await shop.tell()
+    assert await states(waiting) == [("accepted", "sent"), ("prompt", "pending")]
+    assert await edits(waiting) == 1
+    await advance(shop.database, 1)
+    assert await shop.outbox.turn() == 0
+    await advance(shop.database, 1.1)
+    await shop.tell()
+    assert await states(waiting) == [("accepted", "sent"), ("prompt", "sent")]
+    assert await edits(waiting) == 2
+
+
+async def test_p8_a_card_that_rests_holds_up_no_video(waiting: Waiting, tmp_path: Path) -> None:
+    shop = waiting.shop
+    shop.outbox = Outbox(shop.database, TelegramMessenger(shop.bot, shop.database, shop.store), chat_pause_seconds=0)
+    await shop.tell()
+    await waiting.finish(tmp_path)
+    await shop.tell()
+    assert await states(waiting) == [
+        ("accepted", "sent"),
+        ("sending", "pending"),
+        ("video", "sent"),
+        ("finished", "pending"),
+    ]
+    await advance(shop.database, 3.1)
+    await shop.tell()
+    assert [state for _, state in await states(waiting)] == ["sent", "superseded", "sent", "sent"]
+    card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
+    assert "Done: 1 of 1." in card["caption"]
+
+
+async def test_p8_a_card_that_says_so_already_is_left_alone(waiting: Waiting) -> None:
+    await waiting.shop.tell()
+    before = await edits(waiting)
+    assert await maintenance.tell_places(waiting.shop.database) == 1
+    await waiting.shop.tell()
+    assert await states(waiting) == [("accepted", "sent"), ("accepted", "sent")]
+    assert await edits(waiting) == before
+
+
+async def test_the_original_comes_as_a_file_with_its_bytes_as_they_are(waiting: Waiting, tmp_path: Path) -> None:
+    await waiting.finish(tmp_path)
+    await waiting.shop.tell()
+    await waiting.person.answers()
+    answer = await waiting.person.tap("Original as a file")
+    assert "Sending the file" in answer["text"]
+    await waiting.shop.tell()
+    [message] = await waiting.person.answers()
+    assert message["media"]["kind"] == "document"
+    assert message["media"]["name"].endswith(".mp4")
+    sent = await waiting.shop.client.get(waiting.shop.telegram.removesuffix("/telegram") + message["media"]["url"])
+    assert sent.content == await waiting.shop.store.get("videos/1.mp4")
+    assert (await waiting.person.balance()).spent == 1
+
+
+async def test_p8_a_past_video_that_is_gone_is_said_so_and_nothing_is_paid_back(
+    waiting: Waiting, tmp_path: Path
+) -> None:
+    await waiting.finish(tmp_path)
+    await waiting.shop.tell()
+    await waiting.shop.store.delete("videos/1.mp4")
+    await waiting.person.answers()
+    await waiting.person.tap("Original as a file")
+    await waiting.shop.tell()
+    [message] = await waiting.person.answers()
+    assert "the file is gone" in message["text"]
+    assert (await waiting.person.balance()).spent == 1
+    assert await violations(waiting.shop.database) == []
+
+
 async def test_f68_what_telegram_asks_to_wait_for_is_waited_for_in_order(waiting: Waiting, tmp_path: Path) -> None:
     await waiting.shop.tell()
     await waiting.finish(tmp_path)
@@ -64,7 +151,8 @@ async def test_f68_what_telegram_asks_to_wait_for_is_waited_for_in_order(waiting
     await advance(waiting.shop.database, 2)
     await waiting.shop.tell()
     assert [state for what, state in await states(waiting) if what in ("video", "finished")] == ["sent", "sent"]
-    assert len([one for one in await waiting.person.messages() if one["from_bot"] and one["media"]]) == 1
+    media = [one["media"]["kind"] for one in await waiting.person.messages() if one["from_bot"] and one["media"]]
+    assert media.count("video") == 1
 
 
 async def test_f70_what_a_dead_sender_held_is_sent_by_the_next(waiting: Waiting) -> None:

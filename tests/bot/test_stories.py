@@ -1,5 +1,6 @@
 """The status card, captions and failures: at least as new as the notice, true to what is known."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -9,8 +10,9 @@ import pytest
 from neurocards.bot import stories
 from neurocards.db.customers import Customer
 from neurocards.domain.failures import Reason
-from neurocards.domain.generations import Generation, GenerationState
+from neurocards.domain.generations import Attempt, AttemptState, Generation, GenerationState
 from neurocards.domain.orders import Order
+from neurocards.domain.outlook import CELLS, FIRST_CELL, Outlook, Usual, rendering_cells
 from neurocards.notices import Story
 from neurocards.texts import LANGUAGES
 
@@ -34,6 +36,7 @@ def story(count: int = 1, *, language: str = "en") -> Story:
         model="m",
         seconds=10,
         card_message_id=7,
+        card_text=None,
         placed_at=NOW,
     )
     generations = [
@@ -63,7 +66,37 @@ def story(count: int = 1, *, language: str = "en") -> Story:
         for ordinal in range(1, count + 1)
     ]
     customer = Customer(1, 1, "Ann", language, 1, 3)
-    return Story(customer=customer, order=order, generations=generations, generation=None, stage="accepted")
+    return Story(
+        customer=customer,
+        order=order,
+        generations=generations,
+        generation=None,
+        stage="accepted",
+        attempts={},
+        outlook=Outlook(),
+        now=NOW,
+    )
+
+
+def tried(now: Story, index: int, state: AttemptState) -> Story:
+    """The story when the provider has taken the task, `now` seconds ago, and what has become of it."""
+    generation = now.generations[index]
+    attempt = Attempt(
+        id=uuid4(),
+        generation_id=generation.id,
+        number=1,
+        provider="kie",
+        model="m",
+        lease_number=1,
+        state=state,
+        task_id="t",
+        result_url="u",
+        failure=None,
+        created_at=NOW,
+        accepted_at=NOW,
+        ended_at=None,
+    )
+    return replace(now, attempts={**now.attempts, generation.id: attempt})
 
 
 def told(before: Story, index: int, stage: str, **facts: object) -> Story:
@@ -89,6 +122,8 @@ def test_a_bar_grows_from_stage_to_stage(language: str) -> None:
         ("finished", {"file_id": "x"}),
     ):
         now = told(now, 0, stage, **facts)
+        if stage == "checking":
+            now = tried(now, 0, AttemptState.SUCCEEDED)
         cards.append(stories.status(now).text)
     bars = [card.count("▰") for card in cards]
     assert bars == sorted(set(bars))
@@ -100,6 +135,44 @@ def test_a_bar_grows_from_stage_to_stage(language: str) -> None:
 def test_an_old_notice_shows_what_is_known_now() -> None:
     late = told(story(), 0, "prompt", state=PROCESSING, prompt="p", frame_url="f")
     assert "creating the video" in stories.status(late).text
+
+
+def test_a_bar_follows_the_measured_time_and_never_stands_at_its_end() -> None:
+    cells = [rendering_cells(elapsed, 60.0) for elapsed in range(0, 600, 5)]
+    assert cells == sorted(cells)
+    assert set(cells) == set(range(FIRST_CELL, FIRST_CELL + CELLS))
+    assert cells[12] < stories.Stage.CHECKING - 1
+    assert rendering_cells(60.0, 600.0) < rendering_cells(60.0, 60.0) < stories.Stage.CHECKING
+    assert rendering_cells(-5.0, None) == FIRST_CELL
+
+
+def test_the_card_of_one_video_is_not_set_back_by_a_notice_about_another() -> None:
+    now = told(story(2), 0, "checking", state=PROCESSING, prompt="p", frame_url="f")
+    now = tried(now, 0, AttemptState.SUCCEEDED)
+    assert "checking the quality" in stories.status(told(now, 1, "prompt", state=PROCESSING)).text
+
+
+def test_p8_the_card_tells_the_place_in_the_queue_and_what_was_measured() -> None:
+    now = replace(story(), outlook=Outlook(ahead=0))
+    assert "You are next in the queue." in stories.status(now).text
+    now = replace(now, outlook=Outlook(ahead=1))
+    assert "One video is before you" in stories.status(now).text
+    usual = Usual(low_seconds=130.0, high_seconds=230.0, measured=12)
+    now = replace(now, outlook=Outlook(ahead=100, usual=usual))
+    assert "More than a hundred videos" in stories.status(now).text
+    assert "Usually ready in 2–4 minutes (by the last 12 videos)." in stories.status(now).text
+    late = replace(now, now=NOW + timedelta(seconds=231))
+    assert "longer than usual" in stories.status(late).text
+    assert "Usually ready" not in stories.status(late).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_longest_card_fits_below_a_photo(language: str) -> None:
+    usual = Usual(low_seconds=6000.0, high_seconds=60000.0, measured=50)
+    now = replace(story(5, language=language), outlook=Outlook(ahead=99, usual=usual))
+    for index in range(4):
+        now = told(now, index, "finished", state=FAILED, failure="content", finished_at=NOW)
+    assert len(re.sub("<[^>]*>", "", stories.status(now).text)) <= 1024
 
 
 def test_a_notice_of_a_newer_version_does_no_harm() -> None:
@@ -124,13 +197,13 @@ def test_the_last_card_counts_videos_and_credits() -> None:
     assert "Done: 2 of 3." in text
     assert "Charged: 2 credits." in text
     assert "Returned: 1 credit." in text
-    assert "did not work out, returned to your balance: 1 credit" in text
+    assert "did not work out: the service refused" in text
 
 
-def test_nothing_charged_is_not_mentioned() -> None:
+def test_a_receipt_says_when_nothing_was_charged() -> None:
     text = stories.status(told(story(), 0, "finished", state=FAILED, failure="content", finished_at=NOW)).text
     assert "Done: 0 of 1." in text
-    assert "Charged" not in text
+    assert "Charged: 0 credits." in text
     assert "Returned: 1 credit." in text
 
 
@@ -155,7 +228,10 @@ def test_a_video_still_to_be_sent_is_not_called_undelivered() -> None:
 def test_every_failure_says_why_and_what_came_back(language: str, reason: str) -> None:
     now = told(story(language=language), 0, "finished", state=FAILED, failure=reason, finished_at=NOW)
     assert now.generation is not None
-    text = stories.failure(now, now.generation).text
+    screen = stories.failure(now, now.generation)
+    text = screen.text
+    offered = {button.action.value for row in screen.buttons for button in row}
+    assert offered == {"content": {"photo", "words"}, "photo": {"photo"}}.get(reason, {"all"})
     assert "operator" not in text
     assert "1 кредит" in text or "1 credit" in text
     assert "3 кредита" in text or "3 credits" in text

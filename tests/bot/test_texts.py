@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from itertools import product
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -12,11 +13,12 @@ from neurocards import texts
 from neurocards.bot import screens
 from neurocards.bot.keyboards import data
 from neurocards.bot.profile import COMMANDS
-from neurocards.bot.screens import Action, NotPhoto, Screen, Verb
-from neurocards.bot.stories import Stage
+from neurocards.bot.screens import Action, Kind, Repeat, Screen, Verb
+from neurocards.bot.stories import Stage, usual_text
 from neurocards.catalogue import load_catalogue
 from neurocards.domain.failures import Reason
 from neurocards.domain.orders import Draft, Question
+from neurocards.domain.outlook import Usual
 from neurocards.media.photos import PhotoFault
 from neurocards.texts import LANGUAGES, BadTexts, guess_language, translate
 
@@ -28,7 +30,8 @@ def entries(language: str) -> dict[str, str]:
     """Each key with its whole pattern."""
     found: dict[str, str] = {}
     key = ""
-    for line in (texts.TEXTS / f"{language}.ftl").read_text("utf-8").splitlines():
+    files = sorted((texts.TEXTS / language).glob("*.ftl"))
+    for line in "\n".join(path.read_text("utf-8") for path in files).splitlines():
         if started := re.match(r"([a-zA-Z][\w-]*) = ?(.*)", line):
             key = started[1]
             found[key] = started[2]
@@ -56,7 +59,17 @@ def test_both_languages_need_the_same_values(key: str) -> None:
 @pytest.mark.parametrize("key", sorted(entries("en")))
 def test_every_text_is_used(key: str) -> None:
     source = "\n".join(path.read_text("utf-8") for path in Path(screens.__file__).parent.glob("*.py"))
-    made_up = ("template-", "photo-fault-", "not-photo-", "failure-", "awaiting-", "stage-", "command-", "language-")
+    made_up = (
+        "template-",
+        "photo-fault-",
+        "kind-",
+        "failure-",
+        "repeat-",
+        "awaiting-",
+        "stage-",
+        "command-",
+        "language-",
+    )
     assert f'"{key}"' in source or key.startswith(made_up) or key == "videos"
 
 
@@ -64,22 +77,23 @@ def test_every_thing_that_can_happen_has_its_words() -> None:
     for language in LANGUAGES:
         for reason in Reason:
             assert translate(language, f"failure-{reason}")
+            assert translate(language, f"failure-briefly-{reason}")
         for fault in PhotoFault:
             sentence = screens.photo_refused(language, fault).text
             assert re.fullmatch(r"[^.!?]+[.]", sentence), sentence
-        for what in NotPhoto:
-            assert screens.not_a_photo(language, what).text
+        for kind, question in product(Kind, Question):
+            assert screens.unexpected(language, kind, question)
+        for what in Repeat:
+            assert translate(language, f"repeat-{what}")
         for template in CATALOGUE.templates:
             assert screens.template_name(language, template)
         for command in COMMANDS:
             assert 1 <= len(translate(language, f"command-{command}")) <= 256
         for stage in Stage:
             assert translate(language, f"stage-{stage.name.lower()}")
-        for question in Question:
-            if question is not Question.PHOTO:
-                assert screens.awaiting(language, question)
         assert len(translate(language, "bot-description")) <= 512
         assert len(translate(language, "bot-about")) <= 120
+        assert len(translate(language, "bot-name")) <= 64
 
 
 def test_alerts_fit_into_two_hundred_plain_characters() -> None:
@@ -91,6 +105,7 @@ def test_alerts_fit_into_two_hundred_plain_characters() -> None:
             translate(language, "try-again"),
             translate(language, "price-changed-alert"),
             translate(language, "language-set"),
+            translate(language, "sending-file"),
             screens.not_enough(language, total_credits=1_000_000, available_credits=1),
         ):
             assert len(alert) <= 200
@@ -120,10 +135,10 @@ def test_credits_are_counted_as_people_do(language: str, credits: int, words: st
 @pytest.mark.parametrize(
     ("language", "count", "seconds", "words"),
     [
-        ("ru", 1, 10, "1 видео по 10 секунд"),
+        ("ru", 1, 10, "1 видео, 10 секунд"),
         ("ru", 3, 5, "3 видео по 5 секунд"),
         ("ru", 5, 4, "5 видео по 4 секунды"),
-        ("en", 1, 10, "1 video, 10 seconds each"),
+        ("en", 1, 10, "1 video, 10 seconds"),
         ("en", 3, 1, "3 videos, 1 second each"),
     ],
 )
@@ -142,7 +157,8 @@ def test_a_missing_key_or_value_raises() -> None:
 
 @pytest.mark.parametrize(("broken", "why"), [("skip = {", "cannot read"), ("a = 1\na = 2", "comes twice")])
 def test_a_broken_file_is_told_at_once(broken: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "en.ftl").write_text(broken)
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "words.ftl").write_text(broken)
     monkeypatch.setattr(texts, "TEXTS", tmp_path)
     texts._bundle.cache_clear()
     try:
@@ -168,14 +184,17 @@ def all_screens(language: str) -> Iterator[Screen]:
         count=5,
         quoted_price_credits=None,
         card_message_id=None,
+        description_message_id=None,
     )
-    yield screens.consent(language)
+    yield screens.consent(language, 1)
     yield screens.welcome(language, 1)
     yield screens.choose_language(language)
     for question, template in product(Question, CATALOGUE.templates):
         chosen = Draft(**{**vars(draft), "template": template})
         for available in (0, 5, 100):
-            yield screens.ask(language, question, chosen, CATALOGUE, available)
+            yield screens.ask(
+                language, question, chosen, CATALOGUE, available_credits=available, support="<@help> & more"
+            )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -195,5 +214,30 @@ def test_the_longest_button_there_can_be_fits() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_a_person_typed_is_no_markup(language: str) -> None:
     for screen in all_screens(language):
-        assert set(re.findall(r"<[^>]*>", screen.text)) <= {"<b>", "</b>"}
-        assert screen.text.count("<b>") == screen.text.count("</b>")
+        tags = re.findall(r"<(/?)([^>]*)>", screen.text)
+        assert {name for _, name in tags} <= {"b", "i", "blockquote"}
+        for tag in ("b", "i", "blockquote"):
+            assert screen.text.count(f"<{tag}>") == screen.text.count(f"</{tag}>")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_stands_below_a_photo_fits_into_a_caption(language: str) -> None:
+    with_photo = [screen for screen in all_screens(language) if screen.photo_key]
+    assert with_photo
+    for screen in with_photo:
+        assert len(unescape(re.sub(r"<[^>]*>", "", screen.text))) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("language", "low", "high", "words"),
+    [
+        ("ru", 21.0, 38.5, "за 20–40 секунд"),
+        ("ru", 3.0, 4.0, "за 10–20 секунд"),
+        ("ru", 65.0, 130.0, "за 1–3 минуты"),
+        ("ru", 200.0, 290.0, "за 3–5 минут"),
+        ("ru", 1100.0, 1210.0, "за 18–21 минуту"),
+        ("en", 65.0, 130.0, "in 1–3 minutes"),
+    ],
+)
+def test_p8_an_estimate_is_rounded_outwards(language: str, low: float, high: float, words: str) -> None:
+    assert words in usual_text(language, Usual(low, high, measured=7))

@@ -1,6 +1,6 @@
 """Telegram: the inbox, the conversation, and the messenger that carries notices. The only room that imports aiogram."""
 
-from neurocards.bot.conversation import build_dispatcher
+from neurocards.bot.dispatcher import build_dispatcher
 from neurocards.bot.handling import Handling
 from neurocards.bot.intake import Intake, IntakeRefused
 from neurocards.bot.messenger import TelegramMessenger

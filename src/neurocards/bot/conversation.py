@@ -1,47 +1,36 @@
 """The conversation: photo, template, description, wishes, count, card. What was said is in the draft, nowhere else.
 
-Handlers may run twice for one update: each is safe to repeat. No database connection is held while Telegram is called.
+People send things as they like: a photo with its description, both at once, an album, a forwarded post, a file.
+Handlers may run twice for one update: each is safe to repeat. No connection is held while Telegram is called.
 """
 
+from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from aiogram import Bot, Dispatcher, F, Router
+from aiogram import Bot, F, Router
 from aiogram.enums import ChatMemberStatus, ChatType
 from aiogram.filters import Command, CommandStart
 from aiogram.types import ChatMemberUpdated, Message, Update
 
 from neurocards.bot import screens
-from neurocards.bot.keyboards import send
-from neurocards.bot.people import Meeting, unconsented
+from neurocards.bot.keyboards import disarm_message, send
 from neurocards.bot.pictures import Picture, Pictures, picture_in
 from neurocards.bot.questions import Questions
-from neurocards.bot.screens import NotPhoto, Screen
-from neurocards.bot.taps import Taps
-from neurocards.db import customers, drafts, orders, updates
+from neurocards.bot.screens import Kind, Screen
+from neurocards.db import customers, drafts, orders, photos, updates
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
-from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import MAX_DESCRIPTION_CHARACTERS, MAX_WISHES_CHARACTERS, Question
+from neurocards.db.updates import Album, Words
+from neurocards.domain.orders import (
+    ANSWER,
+    COUNTS,
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_WISHES_CHARACTERS,
+    Draft,
+    Question,
+)
 from neurocards.media.photos import BadPhoto
-from neurocards.settings import Settings
-from neurocards.storage import Store
 from neurocards.texts import translate
-
-TEXT_LIMITS = {Question.DESCRIPTION: MAX_DESCRIPTION_CHARACTERS, Question.WISHES: MAX_WISHES_CHARACTERS}
-"""The questions that are answered by text, and how long the answer may be in characters."""
-
-
-def build_dispatcher(*, database: Database, store: Store, catalogue: Catalogue, settings: Settings) -> Dispatcher:
-    """Everything that is said and tapped, wired. Updates are fed by `Handling`."""
-    dispatcher = Dispatcher(disable_fsm=True)
-    meeting = Meeting(database)
-    dispatcher.message.outer_middleware(meeting)
-    dispatcher.callback_query.outer_middleware(meeting)
-    questions = Questions(database, catalogue)
-    pictures = Pictures(store)
-    dispatcher.include_router(Conversation(database, questions, pictures).router())
-    dispatcher.include_router(Taps(database, catalogue, settings, questions, pictures).router())
-    return dispatcher
 
 
 class Conversation:
@@ -53,92 +42,121 @@ class Conversation:
         self._pictures = pictures
 
     def router(self) -> Router:
-        """Commands first: they work in every state."""
+        """Commands first: they work in every state. To be included last: it answers whatever is left."""
         router = Router(name="conversation")
         on = router.message.register
-        on(self.language, Command("language"))
-        on(self.ask_consent, unconsented)
         on(self.start, CommandStart())
-        on(self.balance, Command("balance"))
         on(self.cancel, Command("cancel"))
         on(self.picture, with_picture)
         on(self.text, F.text, ~F.text.startswith("/"))
         on(self.anything_else)
+        router.edited_message.register(self.edited, F.text | F.caption)
         router.my_chat_member.register(self.membership, F.chat.type == ChatType.PRIVATE)
         return router
-
-    async def language(self, _message: Message, bot: Bot, customer: Customer) -> None:
-        """Offer the languages."""
-        await send(bot, customer.telegram_id, screens.choose_language(customer.language))
-
-    async def ask_consent(self, _message: Message, bot: Bot, customer: Customer) -> None:
-        """Whatever somebody says who has not agreed yet: this comes first."""
-        await send(bot, customer.telegram_id, screens.consent(customer.language))
 
     async def start(self, _message: Message, bot: Bot, customer: Customer) -> None:
         """Go on where the draft stands, or begin."""
         await self._questions.ask(bot, customer)
 
-    async def balance(self, _message: Message, bot: Bot, customer: Customer) -> None:
-        """What there is, what is held, what was spent."""
-        credits = await self._database.run(lambda tx: customers.balance(tx, customer.id))
-        await send(bot, customer.telegram_id, screens.balance(customer.language, credits))
-
     async def cancel(self, _message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
         """Forget the draft and its photo."""
-        photo_key = await self._database.run(lambda tx: drafts.discard(tx, customer.id))
-        if photo_key is not None:
-            await self._pictures.forget(photo_key)
-        words = "cancelled" if photo_key is not None or repeated else "nothing-to-cancel"
+        draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id))
+        if draft is not None:
+            await self._forget_photo(draft)
+            if draft.card_message_id is not None:
+                await disarm_message(bot, customer.telegram_id, draft.card_message_id)
+        words = "cancelled" if draft is not None or repeated else "nothing-to-cancel"
         await send(bot, customer.telegram_id, Screen(translate(customer.language, words)))
 
     async def picture(
         self, message: Message, picture: Picture, event_update: Update, bot: Bot, customer: Customer
     ) -> None:
-        """A photo begins a draft, whatever was there before; a bad one changes nothing."""
-        before = await self._album_before(message, event_update, customer)
-        if before is not None and before.pictures > 0:
-            if before.pictures == 1:
-                await send(bot, customer.telegram_id, Screen(translate(customer.language, "album-first-only")))
+        """A photo begins a draft, or fills the one that lacks it; a bad one changes nothing."""
+        album = await self._album_before(message, event_update, customer)
+        if album is not None and await self._is_taken(message, album, bot, customer):
             return
-        order_id = _order_id(bot, message)
-        photo_key = f"photos/{order_id}"
+        photo_key = _photo_key(bot, message.chat.id, message.message_id, int(message.date.timestamp()))
         try:
             await self._pictures.keep(bot, picture, photo_key)
         except BadPhoto as bad:
             await self._refuse(bot, customer, screens.photo_refused(customer.language, bad.code))
             return
-        replaced = await self._database.run(lambda tx: self._begin(tx, customer, order_id, photo_key))
+        words = await self._words_with(message, event_update, customer)
+        too_long = words is not None and len(words.text) > MAX_DESCRIPTION_CHARACTERS
+
+        async def begin(tx: Transaction) -> Draft | None:
+            if picture.is_photo:
+                await photos.keep_file_id(tx, photo_key, picture.file_id)
+            return await _begin(tx, customer, photo_key, None if too_long else words)
+
+        replaced = await self._database.run(begin)
         if replaced is not None:
-            await self._pictures.forget(replaced)
-        await self._questions.ask(bot, customer)
+            await self._forget_photo(replaced)
+        lines = [translate(customer.language, "photo-taken")]
+        if too_long:
+            lines.append(translate(customer.language, "words-too-long", limit=MAX_DESCRIPTION_CHARACTERS))
+        elif words is not None:
+            lines.append(translate(customer.language, "words-noted"))
+        await self._questions.ask(bot, customer, line=" ".join(lines))
 
     async def text(self, message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
-        """The answer to the question that is open, if it takes text."""
+        """The answer to the question that is open, or a description that comes early."""
         words = (message.text or "").strip()
         question, draft = await self._questions.current(customer)
-        if repeated and draft is not None and words in (draft.description, draft.wishes):
+        if draft is None or not words:
+            await self._surprise(bot, customer, question, Kind.TEXT)
+            return
+        if repeated and _was_recorded(draft, words, message.message_id):
             # It was recorded when the process died: as an answer to the next question it would be nonsense.
             await self._questions.ask(bot, customer)
             return
-        limit = TEXT_LIMITS.get(question)
-        if draft is None or limit is None:
-            await self._remind(bot, customer, question, NotPhoto.TEXT)
+        match question:
+            case Question.PHOTO | Question.TEMPLATE | Question.DESCRIPTION | Question.SCRIPT:
+                await self._describe(bot, customer, draft, question, Words(words, message.message_id))
+            case Question.WISHES:
+                await self._wish(bot, customer, draft, words)
+            case Question.COUNT if words in map(str, COUNTS):
+                await self._database.run(lambda tx: drafts.answer(tx, draft.order_id, count=int(words)))
+                await self._questions.ask(bot, customer)
+            case Question.COUNT | Question.CONFIRMATION:
+                await self._surprise(bot, customer, question, Kind.TEXT)
+
+    async def edited(self, message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
+        """An edited description replaces the one before, also on a card; other edits are none of our business."""
+        words = (message.text or message.caption or "").strip()
+        _, draft = await self._questions.current(customer)
+        if draft is None or draft.description_message_id != message.message_id:
             return
-        if len(words) > limit:
-            line = screens.too_long(customer.language, length=len(words), limit=limit)
+        if draft.description == words:
+            if repeated:
+                await self._questions.ask(bot, customer)
+            return
+        if len(words) > MAX_DESCRIPTION_CHARACTERS or not words:
+            line = screens.too_long(customer.language, length=len(words), limit=MAX_DESCRIPTION_CHARACTERS)
             await self._questions.ask(bot, customer, line=line)
             return
-        await self._database.run(lambda tx: drafts.answer(tx, draft.order_id, **{question.value: words}))
-        await self._questions.ask(bot, customer)
+
+        async def replace(tx: Transaction) -> None:
+            # A card that was shown must not order what it does not say.
+            open_draft = await drafts.renew(tx, draft.order_id) if draft.quoted_price_credits is not None else draft
+            if open_draft is None:
+                return
+            await drafts.describe(tx, open_draft.order_id, words, message_id=message.message_id)
+            if not draft.wishes and self._questions.is_script(draft):
+                await drafts.take_back(tx, open_draft.order_id, ANSWER[Question.SCRIPT])
+
+        await self._database.run(replace)
+        if draft.card_message_id is not None:
+            await disarm_message(bot, customer.telegram_id, draft.card_message_id)
+        await self._questions.ask(bot, customer, line=translate(customer.language, "description-replaced"))
 
     async def anything_else(self, message: Message, event_update: Update, bot: Bot, customer: Customer) -> None:
         """Stickers, voices, unknown commands: a friendly line, and the question again."""
-        before = await self._album_before(message, event_update, customer)
-        if before is not None and before.messages > 0:
+        album = await self._album_before(message, event_update, customer)
+        if album is not None and album.messages > 0:
             return
         question, _ = await self._questions.current(customer)
-        await self._remind(bot, customer, question, _what(message))
+        await self._surprise(bot, customer, question, _kind(message))
 
     async def membership(self, event: ChatMemberUpdated) -> None:
         """Blocked, or back again."""
@@ -151,23 +169,83 @@ class Conversation:
 
         await self._database.run(record)
 
-    async def _album_before(self, message: Message, update: Update, customer: Customer) -> updates.Album | None:
+    # What came with a picture -----------------------------------------------------------------------------------
+
+    async def _album_before(self, message: Message, update: Update, customer: Customer) -> Album | None:
         """What came of the message's album before it; None for a message by itself."""
-        album = message.media_group_id
-        if album is None:
+        group = message.media_group_id
+        if group is None:
             return None
         return await self._database.run(
-            lambda tx: updates.album_before(tx, update.update_id, customer.telegram_id, album)
+            lambda tx: updates.album_before(tx, update.update_id, customer.telegram_id, group)
         )
 
-    async def _begin(self, tx: Transaction, customer: Customer, order_id: UUID, photo_key: str) -> str | None:
-        """Begin the draft, once; returns the key of a photo that it replaces."""
-        draft = await drafts.find(tx, customer.id)
-        if (draft is not None and draft.order_id == order_id) or await orders.find(tx, order_id) is not None:
+    async def _is_taken(self, message: Message, album: Album, bot: Bot, customer: Customer) -> bool:
+        """Whether an earlier picture of the album was good; then its words still count, and the person is told once."""
+        keys = [_photo_key(bot, message.chat.id, message_id, date) for message_id, date in album.pictures]
+
+        async def find(tx: Transaction) -> tuple[str | None, Draft | None]:
+            draft = await drafts.find(tx, customer.id)
+            for key in keys:
+                if (draft is not None and draft.photo_key == key) or await orders.has_photo(tx, key):
+                    return key, draft
+            return None, draft
+
+        taken, draft = await self._database.run(find)
+        if taken is None:
+            return False
+        told = taken != keys[-1]
+        line = "" if told else translate(customer.language, "album-first-only")
+        words = (message.caption or "").strip()
+        if draft is not None and draft.photo_key == taken and draft.description is None and words:
+            await self._describe(
+                bot, customer, draft, self._questions.open(draft), Words(words, message.message_id), line=line
+            )
+        elif line:
+            await send(bot, customer.telegram_id, Screen(line))
+        return True
+
+    async def _words_with(self, message: Message, update: Update, customer: Customer) -> Words | None:
+        """The description that came with a photo: its caption, or the comment with which it was forwarded."""
+        caption = (message.caption or "").strip()
+        if caption:
+            return Words(caption, message.message_id)
+        if message.forward_origin is None:
             return None
-        replaced = await drafts.discard(tx, customer.id)
-        await drafts.begin(tx, customer.id, order_id=order_id, photo_key=photo_key)
-        return replaced
+        moment = message.date - timedelta(seconds=1)
+        return await self._database.run(
+            lambda tx: updates.words_just_before(tx, update.update_id, customer.telegram_id, since=moment)
+        )
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    async def _describe(
+        self, bot: Bot, customer: Customer, draft: Draft, question: Question, words: Words, *, line: str = ""
+    ) -> None:
+        """Write the description, or add to it; before it is asked for, say so."""
+        added = draft.description is not None
+        text = f"{draft.description}\n{words.text}" if added else words.text
+        if len(text) > MAX_DESCRIPTION_CHARACTERS:
+            key = "extension-too-long" if added else "too-long"
+            told = translate(customer.language, key, length=len(text), limit=MAX_DESCRIPTION_CHARACTERS)
+            await self._questions.ask(bot, customer, line=told)
+            return
+        message_id = None if added else words.message_id
+        await self._database.run(lambda tx: drafts.describe(tx, draft.order_id, text, message_id=message_id))
+        if question in (Question.PHOTO, Question.TEMPLATE):
+            noted = translate(customer.language, "words-added" if added else "words-noted")
+            line = f"{line} {noted}".strip()
+        await self._questions.ask(bot, customer, line=line)
+
+    async def _wish(self, bot: Bot, customer: Customer, draft: Draft, words: str) -> None:
+        if len(words) > MAX_WISHES_CHARACTERS:
+            line = screens.too_long(customer.language, length=len(words), limit=MAX_WISHES_CHARACTERS)
+            await self._questions.ask(bot, customer, line=line)
+            return
+        await self._database.run(lambda tx: drafts.answer(tx, draft.order_id, wishes=words))
+        await self._questions.ask(bot, customer)
+
+    # Refusals ---------------------------------------------------------------------------------------------------
 
     async def _refuse(self, bot: Bot, customer: Customer, refusal: Screen) -> None:
         """Say what is wrong; an open draft goes on where it stands."""
@@ -177,11 +255,17 @@ class Conversation:
         else:
             await self._questions.ask(bot, customer, line=refusal.text)
 
-    async def _remind(self, bot: Bot, customer: Customer, question: Question, what: NotPhoto) -> None:
+    async def _surprise(self, bot: Bot, customer: Customer, question: Question, kind: Kind) -> None:
+        """Say what it is that came, and what is awaited."""
+        line = screens.unexpected(customer.language, kind, question)
         if question is Question.PHOTO:
-            await send(bot, customer.telegram_id, screens.not_a_photo(customer.language, what))
+            await send(bot, customer.telegram_id, Screen(line))
         else:
-            await self._questions.ask(bot, customer, line=screens.awaiting(customer.language, question))
+            await self._questions.ask(bot, customer, line=line)
+
+    async def _forget_photo(self, draft: Draft) -> None:
+        if draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
 
 
 async def with_picture(message: Message) -> dict[str, Picture] | bool:
@@ -190,19 +274,45 @@ async def with_picture(message: Message) -> dict[str, Picture] | bool:
     return {"picture": picture} if picture else False
 
 
-def _order_id(bot: Bot, message: Message) -> UUID:
-    """The id of the order this photo may become: the same however often its update is handled."""
-    name = f"telegram:{bot.id}:{message.chat.id}:{message.message_id}:{message.date.timestamp()}"
-    return uuid5(NAMESPACE_URL, name)
+async def _begin(tx: Transaction, customer: Customer, photo_key: str, words: Words | None) -> Draft | None:
+    """Begin the draft of a photo, or complete the one that lacks it, once; returns a draft that it replaces."""
+    draft = await drafts.find(tx, customer.id)
+    if (draft is not None and draft.photo_key == photo_key) or await orders.has_photo(tx, photo_key):
+        return None
+    replaced = None
+    if draft is not None and draft.photo_key is None:
+        await drafts.answer(tx, draft.order_id, photo_key=photo_key)
+    else:
+        replaced = await drafts.discard(tx, customer.id)
+        choices = drafts.Choices(photo_key=photo_key, template=None, description=None, wishes=None, count=None)
+        draft = await drafts.begin(tx, customer.id, order_id=uuid5(NAMESPACE_URL, photo_key), choices=choices)
+    if words is not None:
+        await drafts.describe(tx, draft.order_id, words.text, message_id=words.message_id)
+    return replaced
 
 
-def _what(message: Message) -> NotPhoto:
+def _photo_key(bot: Bot, chat_id: int, message_id: int, date: int) -> str:
+    """Where the photo of a message is kept: the same however often its update is handled. `date` is Unix time."""
+    name: UUID = uuid5(NAMESPACE_URL, f"telegram:{bot.id}:{chat_id}:{message_id}:{date}")
+    return f"photos/{name}"
+
+
+def _was_recorded(draft: Draft, words: str, message_id: int) -> bool:
+    description = draft.description or ""
+    return draft.description_message_id == message_id or words == draft.wishes or description.endswith(f"\n{words}")
+
+
+def _kind(message: Message) -> Kind:
+    if message.text:
+        return Kind.COMMAND
     if message.sticker:
-        return NotPhoto.STICKER
+        return Kind.STICKER
     if message.animation:
-        return NotPhoto.ANIMATION
+        return Kind.ANIMATION
     if message.video or message.video_note:
-        return NotPhoto.VIDEO
+        return Kind.VIDEO
     if message.voice or message.audio:
-        return NotPhoto.VOICE
-    return NotPhoto.TEXT if message.text else NotPhoto.OTHER
+        return Kind.VOICE
+    if message.location or message.venue:
+        return Kind.LOCATION
+    return Kind.CONTACT if message.contact else Kind.OTHER

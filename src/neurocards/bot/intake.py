@@ -24,7 +24,7 @@ POLL_SECONDS = 25
 ANSWER_SECONDS = 15
 """How much longer than the long poll itself its answer may take."""
 
-ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "pre_checkout_query")
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member", "pre_checkout_query")
 URGENT_UPDATES = ("callback_query", "pre_checkout_query")
 """Somebody looks at a spinner."""
 

@@ -1,5 +1,7 @@
 """Screens on their way to Telegram, and taps on their way back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from aiogram import Bot
@@ -56,11 +58,38 @@ async def answer(query: CallbackQuery, text: str = "", *, alert: bool = False) -
 
 async def disarm(query: CallbackQuery) -> None:
     """Take the buttons off the message that was tapped: its question is answered."""
-    message = query.message
-    if message is None or query.bot is None:
+    if query.message is not None and query.bot is not None:
+        await disarm_message(query.bot, query.message.chat.id, query.message.message_id)
+
+
+async def disarm_message(bot: Bot, chat_id: int, message_id: int) -> None:
+    """Take the buttons off a message."""
+    with _harmless():
+        await bot.edit_message_reply_markup(chat_id=chat_id, message_id=message_id)
+
+
+async def become(query: CallbackQuery, screen: Screen) -> None:
+    """Let the message that was tapped say what the tap has chosen; its buttons are gone."""
+    if query.message is not None and query.bot is not None:
+        with _harmless():
+            await query.bot.edit_message_text(
+                screen.text, chat_id=query.message.chat.id, message_id=query.message.message_id
+            )
+
+
+async def vanish(query: CallbackQuery) -> None:
+    """Remove the message that was tapped: its question is taken back."""
+    if query.message is None or query.bot is None:
         return
     try:
-        await query.bot.edit_message_reply_markup(chat_id=message.chat.id, message_id=message.message_id)
+        await query.bot.delete_message(query.message.chat.id, query.message.message_id)
     except TelegramBadRequest:
-        # They are off already, or the message is gone. Buttons that stay say "outdated" when tapped.
-        return
+        # Telegram deletes nothing that is older than two days.
+        await disarm(query)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """The buttons are off already, or the message is gone. Buttons that stay say "outdated" when tapped."""
+    with suppress(TelegramBadRequest):
+        yield

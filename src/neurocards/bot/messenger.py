@@ -10,10 +10,11 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.types import BufferedInputFile, InputFile, Message
 
 from neurocards.bot import stories
-from neurocards.bot.keyboards import send
+from neurocards.bot.keyboards import keyboard, send
+from neurocards.bot.pictures import Pictures
 from neurocards.bot.screens import Screen
 from neurocards.bot.trouble import translated
-from neurocards.domain.catalogue import Catalogue
+from neurocards.db.connection import Database
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.generations import Generation
 from neurocards.notices import Sent, Story
@@ -25,24 +26,30 @@ UPLOAD_SECONDS = 300
 # The card cannot be edited any more: the customer deleted it, or it was never there.
 _CARD_IS_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier")
 
+# The card is a message without a photo: it was made when the photo was gone, or by an earlier version.
+_CARD_IS_TEXT = "no caption in the message"
+
 log = structlog.get_logger()
 
 
 class TelegramMessenger:
     """Satisfies `notices.Messenger`: raises Failure or Unreachable, nothing else of Telegram or of the store."""
 
-    def __init__(self, bot: Bot, store: Store, catalogue: Catalogue) -> None:
+    def __init__(self, bot: Bot, database: Database, store: Store) -> None:
         self._bot = bot
         self._store = store
-        self._catalogue = catalogue
+        self._pictures = Pictures(database, store)
 
     async def show_status(self, story: Story) -> Sent:
-        """Edit the order's card, or send a new one where it is gone."""
-        screen = stories.status(story)
+        """Edit the order's card, or send a new one where it is gone; nothing where it says this already."""
+        screen, card = stories.status(story), story.order.card_message_id
+        if card is not None and story.order.card_text == screen.text:
+            return Sent(card, card_text=screen.text, changed=False)
         with translated():
-            if story.order.card_message_id is not None and await self._edit(story, screen):
-                return Sent(story.order.card_message_id)
-            return Sent(await send(self._bot, story.customer.telegram_id, screen))
+            if card is not None and await self._edit(story, screen):
+                return Sent(card, card_text=screen.text)
+            message_id = await self._pictures.show(self._bot, story.customer.telegram_id, screen)
+            return Sent(message_id, card_text=screen.text)
 
     async def deliver(self, story: Story) -> Sent:
         """Send the video: Telegram's own copy where it has one, else our file, streamed."""
@@ -52,6 +59,27 @@ class TelegramMessenger:
         sent = message.video or message.animation or message.document
         return Sent(message.message_id, sent.file_id if sent else None)
 
+    async def deliver_file(self, story: Story) -> Sent:
+        """Send the video as a file, streamed."""
+        generation = _generation(story)
+        if generation.video_key is None or await self._size(generation.video_key) is None:
+            raise _missing(generation.video_key or "video")
+        with translated():
+            await self._bot.send_chat_action(story.customer.telegram_id, ChatAction.UPLOAD_DOCUMENT)
+            message = await self._bot.send_document(
+                story.customer.telegram_id,
+                StoredFile(self._store, generation.video_key, _file_name(story, generation)),
+                caption=stories.caption(story, generation),
+                disable_content_type_detection=True,
+                request_timeout=UPLOAD_SECONDS,
+            )
+        return Sent(message.message_id)
+
+    async def tell_gone(self, story: Story) -> None:
+        """Say that a past video cannot be sent any more."""
+        with translated():
+            await send(self._bot, story.customer.telegram_id, stories.gone(story))
+
     async def tell_failure(self, story: Story) -> Sent:
         """Say why there is no video."""
         with translated():
@@ -59,16 +87,25 @@ class TelegramMessenger:
 
     async def _edit(self, story: Story, screen: Screen) -> bool:
         """Bring the card up to date; False when it is gone."""
+        chat_id, message_id = story.customer.telegram_id, story.order.card_message_id
+        try:
+            await self._bot.edit_message_caption(
+                chat_id=chat_id, message_id=message_id, caption=screen.text, reply_markup=keyboard(screen)
+            )
+        except TelegramBadRequest as error:
+            if _CARD_IS_TEXT in error.message.lower():
+                return await self._edit_text(story, screen)
+            return _tolerated(error)
+        return True
+
+    async def _edit_text(self, story: Story, screen: Screen) -> bool:
+        """The same for a card without a photo."""
         try:
             await self._bot.edit_message_text(
                 screen.text, chat_id=story.customer.telegram_id, message_id=story.order.card_message_id
             )
         except TelegramBadRequest as error:
-            words = error.message.lower()
-            if any(gone in words for gone in _CARD_IS_GONE):
-                return False
-            if "message is not modified" not in words:
-                raise
+            return _tolerated(error)
         return True
 
     async def _send_again(self, story: Story, generation: Generation) -> Message | None:
@@ -77,7 +114,10 @@ class TelegramMessenger:
             return None
         try:
             return await self._bot.send_video(
-                story.customer.telegram_id, generation.file_id, caption=stories.caption(story, generation)
+                story.customer.telegram_id,
+                generation.file_id,
+                caption=stories.caption(story, generation),
+                reply_markup=keyboard(stories.after_video(story, generation)),
             )
         except TelegramBadRequest as error:
             if "file" not in error.message.lower():
@@ -98,6 +138,7 @@ class TelegramMessenger:
             story.customer.telegram_id,
             StoredFile(self._store, generation.video_key, name),
             caption=stories.caption(story, generation),
+            reply_markup=keyboard(stories.after_video(story, generation)),
             width=generation.width,
             height=generation.height,
             duration=round(generation.seconds or 0),
@@ -135,6 +176,16 @@ class StoredFile(InputFile):
         """The content, from its beginning each time it is asked for."""
         async for chunk in self._store.stream(self._key):
             yield chunk
+
+
+def _tolerated(error: TelegramBadRequest) -> bool:
+    """Whether the card is there, for a refused edit: True when it says this already; raises what is neither."""
+    words = error.message.lower()
+    if any(gone in words for gone in _CARD_IS_GONE):
+        return False
+    if "message is not modified" not in words:
+        raise error
+    return True
 
 
 def _generation(story: Story) -> Generation:

@@ -6,7 +6,7 @@ from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.enums import ParseMode
-from aiogram.methods import AnswerCallbackQuery, EditMessageText, GetFile, Response, SendMessage
+from aiogram.methods import AnswerCallbackQuery, EditMessageText, GetFile, Response, SendMessage, SendPhoto
 from aiogram.types import BotCommand
 
 from neurocards.bot.intake import FetchUpdates
@@ -15,7 +15,7 @@ from neurocards.domain.failures import Failure
 from neurocards.notices import Unreachable
 from neurocards.texts import LANGUAGES, translate
 
-COMMANDS = ("start", "balance", "language", "cancel")
+COMMANDS = ("start", "cabinet", "help", "language", "cancel")
 
 # Shown to everybody whose language has no words of its own.
 FALLBACK_LANGUAGE = "en"
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 # a standing event loop, again and again. Held here, each is built once.
 _ANSWERS = [
     Response[method.__returning__]  # type: ignore[name-defined]  # a value, used as a type at run time
-    for method in (SendMessage, EditMessageText, AnswerCallbackQuery, GetFile, FetchUpdates)
+    for method in (SendMessage, SendPhoto, EditMessageText, AnswerCallbackQuery, GetFile, FetchUpdates)
 ]
 
 
@@ -59,5 +59,9 @@ async def _describe(bot: Bot, language: str, code: str | None) -> None:
         BotCommand(command=command, description=translate(language, f"command-{command}")) for command in COMMANDS
     ]
     await bot.set_my_commands(commands, language_code=code)
+    name = translate(language, "bot-name")
+    if (await bot.get_my_name(language_code=code)).name != name:
+        # Telegram lets a bot change its name a few times a day, and counts names that change nothing.
+        await bot.set_my_name(name, language_code=code)
     await bot.set_my_description(translate(language, "bot-description"), language_code=code)
     await bot.set_my_short_description(translate(language, "bot-about"), language_code=code)

@@ -1,26 +1,26 @@
 """Asks a customer for what their draft still lacks; the draft's empty columns are the only state there is."""
 
-from uuid import uuid4
-
 from aiogram import Bot
 
 from neurocards import ordering
 from neurocards.bot import screens
-from neurocards.bot.keyboards import send
-from neurocards.bot.screens import Screen
+from neurocards.bot.keyboards import disarm_message
+from neurocards.bot.pictures import Pictures
 from neurocards.db import drafts
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import Draft, Question, next_question
+from neurocards.domain.orders import ANSWER, Draft, Question, next_question
 
 
 class Questions:
     """Shows the current question as often as it is asked to: after a crash, the next word shows it again."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+    def __init__(self, database: Database, catalogue: Catalogue, pictures: Pictures, *, support: str | None) -> None:
         self._database = database
         self._catalogue = catalogue
+        self._pictures = pictures
+        self._support = support
 
     async def ask(self, bot: Bot, customer: Customer, *, line: str = "") -> None:
         """Send the current question, below a line where something else has to be said first."""
@@ -29,23 +29,39 @@ class Questions:
             return await self._saleable(tx, await drafts.find(tx, customer.id))
 
         draft = await self._database.run(read)
-        screen = self._screen(customer, draft)
-        message_id = await send(bot, customer.telegram_id, screen.after(line))
-        if draft is not None and next_question(draft) is Question.CONFIRMATION:
-            price_credits = ordering.price(self._catalogue, draft)
-            await self._database.run(
-                lambda tx: drafts.quote(tx, draft.order_id, price_credits=price_credits, card_message_id=message_id)
-            )
+        question = self.open(draft)
+        screen = screens.ask(
+            customer.language,
+            question,
+            draft,
+            self._catalogue,
+            available_credits=customer.available_credits,
+            support=self._support,
+        )
+        message_id = await self._pictures.show(bot, customer.telegram_id, screen.after(line))
+        if draft is None or question is not Question.CONFIRMATION:
+            return
+        price_credits = ordering.price(self._catalogue, draft)
+        await self._database.run(
+            lambda tx: drafts.quote(tx, draft.order_id, price_credits=price_credits, card_message_id=message_id)
+        )
+        if draft.card_message_id is not None:
+            # One card to confirm is enough; the earlier one would do the same.
+            await disarm_message(bot, customer.telegram_id, draft.card_message_id)
+
+    def open(self, draft: Draft | None) -> Question:
+        """The question that is open for a draft."""
+        return next_question(draft, self._catalogue.templates.get(draft.template or "") if draft else None)
+
+    def is_script(self, draft: Draft) -> bool:
+        """Whether the draft's description is the customer's own script."""
+        template = self._catalogue.templates.get(draft.template or "")
+        return template is not None and template.own_words
 
     async def current(self, customer: Customer) -> tuple[Question, Draft | None]:
         """The question that is open, and the draft it is about."""
         draft = await self._database.run(lambda tx: drafts.find(tx, customer.id))
-        return next_question(draft), draft
-
-    def _screen(self, customer: Customer, draft: Draft | None) -> Screen:
-        if draft is None:
-            return screens.ask_photo(customer.language)
-        return screens.ask(customer.language, next_question(draft), draft, self._catalogue, customer.available_credits)
+        return self.open(draft), draft
 
     async def _saleable(self, tx: Transaction, draft: Draft | None) -> Draft | None:
         """The draft as it can be ordered now.
@@ -58,4 +74,7 @@ class Questions:
         template = self._catalogue.templates.get(draft.template)
         if template is not None and draft.quoted_price_credits in (None, template.price_credits):
             return draft
-        return await drafts.renew(tx, draft.order_id, new_order_id=uuid4(), forget_template=template is None)
+        new = await drafts.renew(tx, draft.order_id)
+        if new is not None and template is None:
+            await drafts.take_back(tx, new.order_id, ANSWER[Question.TEMPLATE])
+        return await drafts.find(tx, draft.customer_id)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
+from typing import assert_never
 from uuid import UUID
 
-from neurocards.db.customers import Balance
 from neurocards.domain.catalogue import Catalogue, Template
 from neurocards.domain.orders import (
     COUNTS,
@@ -18,6 +18,9 @@ from neurocards.domain.orders import (
 from neurocards.media.photos import PhotoFault
 from neurocards.texts import LANGUAGES, translate
 
+CARD_DESCRIPTION_CHARACTERS = 400
+CARD_WISHES_CHARACTERS = 150
+
 
 class Verb(StrEnum):
     """What a button does. One letter each: a button's data has 64 bytes."""
@@ -26,14 +29,34 @@ class Verb(StrEnum):
     SPEAK = "l"
     CHOOSE_TEMPLATE = "t"
     SKIP_WISHES = "s"
+    APPROVE_SCRIPT = "o"
+    EXTEND_SCRIPT = "e"
     CHOOSE_COUNT = "n"
+    BACK = "b"
     CONFIRM = "y"
     CANCEL = "x"
+    REPEAT = "r"
+    """About an order, not a draft: begin a draft from it."""
+    ORIGINAL = "f"
+    """About an order as well: one of its videos as a file."""
+
+
+class Repeat(StrEnum):
+    """What of an order a new draft takes over."""
+
+    ALL = "all"
+    PRODUCT = "product"
+    """Photo and description: straight to the template."""
+    ALL_BUT_PHOTO = "photo"
+    ALL_BUT_WORDS = "words"
 
 
 @dataclass(frozen=True)
 class Action:
-    """What a tap says. Where it is about a draft it names it: a button of an earlier one must do nothing."""
+    """What a tap says. Where it is about a draft it names it: a button of an earlier one must do nothing.
+
+    `order_id` is the draft's, which the order inherits.
+    """
 
     verb: Verb
     order_id: UUID | None = None
@@ -59,31 +82,35 @@ class Button:
 
 @dataclass(frozen=True)
 class Screen:
-    """One message: text with Telegram's HTML, and rows of buttons below it."""
+    """One message: text with Telegram's HTML, rows of buttons below it, and a photo above it where there is a key."""
 
     text: str
     buttons: tuple[tuple[Button, ...], ...] = ()
+    photo_key: str | None = None
 
     def after(self, line: str) -> "Screen":
         """The same screen below a line about what just happened."""
         return replace(self, text=f"{line}\n\n{self.text}") if line else self
 
 
-class NotPhoto(StrEnum):
-    """What people send instead of a photo."""
+class Kind(StrEnum):
+    """What people send that no question asks for."""
 
     TEXT = "text"
+    COMMAND = "command"
     STICKER = "sticker"
     VIDEO = "video"
     ANIMATION = "animation"
     VOICE = "voice"
+    LOCATION = "location"
+    CONTACT = "contact"
     OTHER = "other"
 
 
-def consent(language: str) -> Screen:
+def consent(language: str, version: int) -> Screen:
     """What happens to a photo, and one button to agree."""
     agree = Button(translate(language, "consent-agree"), Action(Verb.AGREE), Style.SUCCESS)
-    return Screen(translate(language, "consent"), ((agree,),))
+    return Screen(translate(language, "consent", version=version), ((agree,),))
 
 
 def welcome(language: str, gift_credits: int) -> Screen:
@@ -104,22 +131,9 @@ def choose_language(language: str) -> Screen:
     )
 
 
-def balance(language: str, credits: Balance) -> Screen:
-    """What can be spent, what is held for orders in work, and what was spent."""
-    return Screen(
-        translate(
-            language,
-            "balance",
-            available=credits_text(language, credits.available_free + credits.available_paid),
-            held=credits_text(language, credits.held),
-            spent=credits_text(language, credits.spent),
-        )
-    )
-
-
-def ask_photo(language: str) -> Screen:
-    """The request for a photo."""
-    return Screen(translate(language, "ask-photo"))
+def ask_photo(language: str, draft: Draft | None = None) -> Screen:
+    """The request for a photo; for a draft that has lost its photo there is still something to cancel."""
+    return Screen(translate(language, "ask-photo"), ((_cancel(language, draft.order_id),),) if draft else ())
 
 
 def photo_refused(language: str, fault: PhotoFault) -> Screen:
@@ -127,32 +141,40 @@ def photo_refused(language: str, fault: PhotoFault) -> Screen:
     return Screen(translate(language, f"photo-fault-{fault.replace('_', '-')}"))
 
 
-def not_a_photo(language: str, what: NotPhoto) -> Screen:
-    """One sentence for whatever came instead of a photo."""
-    return Screen(translate(language, f"not-photo-{what}"))
-
-
-def ask(language: str, question: Question, draft: Draft, catalogue: Catalogue, available_credits: int) -> Screen:
+def ask(
+    language: str,
+    question: Question,
+    draft: Draft | None,
+    catalogue: Catalogue,
+    *,
+    available_credits: int,
+    support: str | None,
+) -> Screen:
     """The question that comes next for this draft, whose template, if chosen, is on sale."""
+    if draft is None or question is Question.PHOTO:
+        return ask_photo(language, draft)
     match question:
-        case Question.PHOTO:
-            return ask_photo(language)
         case Question.TEMPLATE:
             return choose_template(language, draft.order_id, catalogue.templates)
         case Question.DESCRIPTION:
             return ask_description(language, draft.order_id, _template(draft, catalogue))
         case Question.WISHES:
             return ask_wishes(language, draft.order_id)
+        case Question.SCRIPT:
+            return ask_script(language, draft)
         case Question.COUNT:
             return ask_count(language, draft.order_id, _template(draft, catalogue).price_credits)
         case Question.CONFIRMATION:
             return card(
                 language,
                 draft,
-                price_credits=_template(draft, catalogue).price_credits,
+                template=_template(draft, catalogue),
                 seconds=catalogue.model.seconds,
                 available_credits=available_credits,
+                support=support,
             )
+        case _:
+            assert_never(question)
 
 
 def choose_template(language: str, order_id: UUID, templates: Mapping[str, Template]) -> Screen:
@@ -179,7 +201,7 @@ def choose_template(language: str, order_id: UUID, templates: Mapping[str, Templ
                 )
                 for template in templates
             ),
-            (_cancel(language, order_id),),
+            _ways_out(language, order_id, Question.TEMPLATE),
         ),
     )
 
@@ -193,16 +215,42 @@ def ask_description(language: str, order_id: UUID, template: Template) -> Screen
             template=template_name(language, template.id),
             limit=MAX_DESCRIPTION_CHARACTERS,
         ),
-        ((_cancel(language, order_id),),),
+        (_ways_out(language, order_id, Question.DESCRIPTION),),
     )
 
 
 def ask_wishes(language: str, order_id: UUID) -> Screen:
-    """Wishes, or none."""
+    """Anything else; may be skipped."""
     skip = Button(translate(language, "skip"), Action(Verb.SKIP_WISHES, order_id), Style.PRIMARY)
     return Screen(
-        translate(language, "ask-wishes", limit=MAX_WISHES_CHARACTERS), ((skip,), (_cancel(language, order_id),))
+        translate(language, "ask-wishes", limit=MAX_WISHES_CHARACTERS),
+        ((skip,), _ways_out(language, order_id, Question.WISHES)),
     )
+
+
+def ask_script(language: str, draft: Draft) -> Screen:
+    """The customer's own script as it stands: to approve, extend or replace. Replacing is the way back."""
+    order_id = draft.order_id
+    return Screen(
+        translate(language, "ask-script", script=escape(draft.description or "", quote=False)),
+        (
+            (Button(translate(language, "script-approve"), Action(Verb.APPROVE_SCRIPT, order_id), Style.SUCCESS),),
+            (
+                Button(translate(language, "script-extend"), Action(Verb.EXTEND_SCRIPT, order_id), Style.PRIMARY),
+                Button(
+                    translate(language, "script-replace"),
+                    Action(Verb.BACK, order_id, Question.SCRIPT),
+                    Style.PRIMARY,
+                ),
+            ),
+            (_cancel(language, order_id),),
+        ),
+    )
+
+
+def ask_extension(language: str) -> Screen:
+    """What to add to the script."""
+    return Screen(translate(language, "ask-extension"))
 
 
 def ask_count(language: str, order_id: UUID, price_credits: int) -> Screen:
@@ -225,36 +273,62 @@ def ask_count(language: str, order_id: UUID, price_credits: int) -> Screen:
                 )
                 for count in COUNTS
             ),
-            (_cancel(language, order_id),),
+            _ways_out(language, order_id, Question.COUNT),
         ),
     )
 
 
-def card(language: str, draft: Draft, *, price_credits: int, seconds: int, available_credits: int) -> Screen:
-    """The complete draft: what its Confirm button orders, and what that costs."""
+def card(
+    language: str,
+    draft: Draft,
+    *,
+    template: Template,
+    seconds: int,
+    available_credits: int,
+    support: str | None,
+) -> Screen:
+    """The complete draft with its photo: what its Confirm button orders, and what that costs."""
     count = draft.count or 0
-    total = count * price_credits
-    available = credits_text(language, available_credits)
-    if available_credits >= total:
-        left = credits_text(language, available_credits - total)
-        money = translate(language, "card-balance", available=available, left=left)
+    total = count * template.price_credits
+    told = {
+        "template": template_name(language, template.id),
+        "description": _shortened(draft.description or "", CARD_DESCRIPTION_CHARACTERS),
+        "size": size_text(language, count, seconds),
+        "price": credits_text(language, total),
+        "money": _money(language, total, available_credits, support),
+    }
+    if template.own_words and not draft.wishes:
+        text = translate(language, "card-script", **told)
     else:
-        missing = credits_text(language, total - available_credits)
-        money = translate(language, "card-missing", available=available, missing=missing)
+        wishes = _shortened(draft.wishes or "", CARD_WISHES_CHARACTERS)
+        text = translate(language, "card", **told, wishes=wishes or translate(language, "card-no-wishes"))
     confirm = Button(translate(language, "confirm"), Action(Verb.CONFIRM, draft.order_id), Style.SUCCESS)
     return Screen(
-        translate(
-            language,
-            "card",
-            template=template_name(language, draft.template or ""),
-            description=escape(draft.description or "", quote=False),
-            wishes=escape(draft.wishes, quote=False) if draft.wishes else translate(language, "card-no-wishes"),
-            size=size_text(language, count, seconds),
-            price=credits_text(language, total),
-            money=money,
-        ),
-        ((confirm,), (_cancel(language, draft.order_id),)),
+        text, ((confirm,), _ways_out(language, draft.order_id, Question.CONFIRMATION)), photo_key=draft.photo_key
     )
+
+
+def chosen(language: str, question: Question, draft: Draft, seconds: int) -> Screen:
+    """What is left of a question that a button has answered: one line that says the answer."""
+    match question:
+        case Question.TEMPLATE:
+            name = template_name(language, draft.template or "")
+            return Screen(translate(language, "chosen-template", template=name))
+        case Question.WISHES:
+            return Screen(translate(language, "chosen-wishes"))
+        case Question.SCRIPT:
+            return Screen(translate(language, "chosen-script"))
+        case Question.COUNT:
+            return Screen(translate(language, "chosen-count", size=size_text(language, draft.count or 0, seconds)))
+        case Question.PHOTO | Question.DESCRIPTION | Question.CONFIRMATION:
+            raise ValueError(f"{question} is not answered by a button")
+        case _:
+            assert_never(question)
+
+
+def unexpected(language: str, kind: Kind, question: Question) -> str:
+    """The line for something that the open question does not ask for: what it is, and what is awaited."""
+    return f"{translate(language, f'kind-{kind}')} {awaiting(language, question)}"
 
 
 def awaiting(language: str, question: Question) -> str:
@@ -294,8 +368,33 @@ def template_name(language: str, template_id: str) -> str:
     return translate(language, f"template-{template_id}-name")
 
 
+def _ways_out(language: str, order_id: UUID, question: Question) -> tuple[Button, Button]:
+    """Below every question: a step back, and out."""
+    back = Button(translate(language, "back"), Action(Verb.BACK, order_id, question))
+    return back, _cancel(language, order_id)
+
+
 def _cancel(language: str, order_id: UUID) -> Button:
     return Button(translate(language, "cancel"), Action(Verb.CANCEL, order_id), Style.DANGER)
+
+
+def _money(language: str, total: int, available_credits: int, support: str | None) -> str:
+    """What is left afterwards, or what is missing and how to get it."""
+    available = credits_text(language, available_credits)
+    if available_credits >= total:
+        left = credits_text(language, available_credits - total)
+        return translate(language, "card-balance", available=available, left=left)
+    missing = credits_text(language, total - available_credits)
+    lines = [translate(language, "card-missing", available=available, missing=missing)]
+    if support:
+        lines.append(translate(language, "card-top-up", support=escape(support, quote=False)))
+    return "\n".join(lines)
+
+
+def _shortened(words: str, limit: int) -> str:
+    """As much as fits beside a photo, escaped: a caption has 1024 characters."""
+    shown = words if len(words) <= limit else f"{words[: limit - 1].rstrip()}…"
+    return escape(shown, quote=False)
 
 
 def _template(draft: Draft, catalogue: Catalogue) -> Template:

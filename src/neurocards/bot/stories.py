@@ -1,30 +1,41 @@
-"""An order on its way, as its customer sees it: the status card, the caption of a video, the reason for none."""
+"""An order on its way, as its customer sees it: the status card, what stands below a video, the reason for none."""
 
+import math
 from enum import IntEnum
 
-from neurocards.bot.screens import Screen, credits_text, size_text, template_name
+from neurocards.bot.screens import Action, Button, Repeat, Screen, Style, Verb, credits_text, size_text, template_name
 from neurocards.domain.failures import Reason
-from neurocards.domain.generations import Generation, GenerationState
+from neurocards.domain.generations import AttemptState, Generation, GenerationState
 from neurocards.domain.orders import Order
+from neurocards.domain.outlook import Usual, rendering_cells
 from neurocards.notices import Story
 from neurocards.texts import translate
 
 BAR_CELLS = 10
 
+WAY_OUT: dict[Reason, tuple[Repeat, ...]] = {
+    Reason.CONTENT: (Repeat.ALL_BUT_PHOTO, Repeat.ALL_BUT_WORDS),
+    Reason.PHOTO: (Repeat.ALL_BUT_PHOTO,),
+}
+"""What helps after a failure; after any other, the same once more."""
+
 
 class Stage(IntEnum):
-    """How far a video is; the value is the share of its bar that is filled."""
+    """How far a video is; the value is the least share of its bar that is filled."""
 
     ACCEPTED = 1
     PROMPT = 2
-    GENERATING = 4
+    GENERATING = 3
     CHECKING = 8
     SENDING = 9
     FINISHED = 10
 
 
 def status(story: Story) -> Screen:
-    """The status card: a line for each video, and when all have ended what the order came to."""
+    """The status card below the product's photo: a line for each video, then what is to be expected.
+
+    When all have ended it is the receipt: what came, what was charged, what came back and why.
+    """
     language, order = story.customer.language, story.order
     title = translate(language, "status-title", number=str(order.number), template=_name(language, order))
     size = size_text(language, order.count, order.seconds)
@@ -32,8 +43,21 @@ def status(story: Story) -> Screen:
     if len(lines) > 1:
         lines = [f"{generation.ordinal}. {line}" for generation, line in zip(story.generations, lines, strict=True)]
     over = all(_over(story, generation) for generation in story.generations)
-    foot = _summary(story) if over else translate(language, "status-cheer")
-    return Screen("\n\n".join([f"{title}\n{size}", "\n".join(lines), foot]))
+    foot = _receipt(story) if over else _prospects(story)
+    return Screen("\n\n".join([f"{title}\n{size}", "\n".join(lines), foot]), photo_key=order.photo_key)
+
+
+def after_video(story: Story, generation: Generation) -> Screen:
+    """The caption of a video, and what can be done next."""
+    language, order = story.customer.language, story.order
+    original = Action(Verb.ORIGINAL, order.id, str(generation.ordinal))
+    return Screen(
+        caption(story, generation),
+        (
+            (_repeat(language, order, Repeat.PRODUCT),),
+            (_repeat(language, order, Repeat.ALL), Button(translate(language, "original"), original)),
+        ),
+    )
 
 
 def caption(story: Story, generation: Generation) -> str:
@@ -53,49 +77,78 @@ def caption(story: Story, generation: Generation) -> str:
 
 
 def failure(story: Story, generation: Generation) -> Screen:
-    """Why there is no video, what to do, and that the credits are back."""
+    """Why there is no video, that the credits are back, and what to do now."""
     language, order = story.customer.language, story.order
+    reason = _reason(generation)
     told = {
         "number": str(order.number),
-        "reason": translate(language, f"failure-{_reason(generation)}"),
+        "reason": translate(language, f"failure-{reason}"),
         "credits": credits_text(language, generation.price_credits),
         "available": credits_text(language, story.customer.available_credits),
     }
+    buttons = tuple((_repeat(language, order, what),) for what in WAY_OUT.get(reason, (Repeat.ALL,)))
     if order.count == 1:
-        return Screen(translate(language, "failure", **told))
-    return Screen(translate(language, "failure-of-many", **told, ordinal=generation.ordinal, total=order.count))
+        return Screen(translate(language, "failure", **told), buttons)
+    text = translate(language, "failure-of-many", **told, ordinal=generation.ordinal, total=order.count)
+    return Screen(text, buttons)
+
+
+def gone(story: Story) -> Screen:
+    """That a past video is not to be had any more."""
+    return Screen(translate(story.customer.language, "video-gone", number=str(story.order.number)))
+
+
+def usual_text(language: str, usual: Usual) -> str:
+    """How long it usually takes, and how we know: rounded outwards, in seconds up to a minute and a half."""
+    if usual.high_seconds <= 90:
+        low = max(10, math.floor(usual.low_seconds / 10) * 10)
+        high = max(low + 10, math.ceil(usual.high_seconds / 10) * 10)
+        return translate(language, "usual-seconds", low=low, high=high, measured=usual.measured)
+    low = max(1, math.floor(usual.low_seconds / 60))
+    high = max(low + 1, math.ceil(usual.high_seconds / 60))
+    return translate(language, "usual-minutes", low=low, high=high, measured=usual.measured)
+
+
+def _repeat(language: str, order: Order, what: Repeat) -> Button:
+    style = Style.PRIMARY if what is Repeat.PRODUCT else None
+    return Button(translate(language, f"repeat-{what}"), Action(Verb.REPEAT, order.id, what), style)
 
 
 def _line(story: Story, generation: Generation) -> str:
     language = story.customer.language
     if generation.state in (GenerationState.FAILED, GenerationState.CANCELLED):
-        credits = credits_text(language, generation.price_credits)
-        return f"✕ {translate(language, 'stage-failed', credits=credits)}"
+        reason = translate(language, f"failure-briefly-{_reason(generation)}")
+        words = translate(language, "status-failed", reason=reason)
+        return f"✕ {words}"
     stage = _stage(story, generation)
-    bar = "▰" * stage + "▱" * (BAR_CELLS - stage)
-    words = "undelivered" if _undelivered(story, generation) else stage.name.lower()
-    return f"{bar} {translate(language, f'stage-{words}')}"
+    cells = _cells(story, generation) if stage is Stage.GENERATING else int(stage)
+    key = "undelivered" if _undelivered(story, generation) else stage.name.lower()
+    words = translate(language, f"stage-{key}")
+    return f"{'▰' * cells}{'▱' * (BAR_CELLS - cells)} {words}"
 
 
 def _stage(story: Story, generation: Generation) -> Stage:
-    """How far the video is. The notice may be older than its recovery points, or know of what they do not show."""
+    """How far the video is, by its recovery points: what a notice was written about may be long past."""
     if generation.state is GenerationState.COMPLETED:
         # The file id is what proves that it arrived.
         arrived = generation.file_id is not None or _undelivered(story, generation)
         return Stage.FINISHED if arrived else Stage.SENDING
     if generation.video_key is not None:
-        reached = Stage.SENDING
-    elif generation.frame_url is not None:
-        reached = Stage.GENERATING
-    elif generation.state is GenerationState.PROCESSING:
-        reached = Stage.PROMPT
-    else:
-        reached = Stage.ACCEPTED
-    if story.generation == generation and story.stage is not None:
-        # A stage that a newer version writes is told by the recovery points alone.
-        noticed = Stage.__members__.get(story.stage.upper(), Stage.ACCEPTED)
-        return max(reached, min(noticed, Stage.SENDING))
-    return reached
+        return Stage.SENDING
+    attempt = story.attempts.get(generation.id)
+    if attempt is not None and attempt.state is AttemptState.SUCCEEDED:
+        return Stage.CHECKING
+    if generation.frame_url is not None:
+        return Stage.GENERATING
+    return Stage.PROMPT if generation.state is GenerationState.PROCESSING else Stage.ACCEPTED
+
+
+def _cells(story: Story, generation: Generation) -> int:
+    """How much of the bar is filled while the provider is at work."""
+    attempt = story.attempts.get(generation.id)
+    if attempt is None or attempt.accepted_at is None or not attempt.state.live:
+        return int(Stage.GENERATING)
+    return rendering_cells((story.now - attempt.accepted_at).total_seconds(), story.outlook.rendering_seconds)
 
 
 def _undelivered(story: Story, generation: Generation) -> bool:
@@ -125,19 +178,33 @@ def _over(story: Story, generation: Generation) -> bool:
     )
 
 
-def _summary(story: Story) -> str:
-    """How many videos there are, what was charged and what came back."""
+def _prospects(story: Story) -> str:
+    """The place in the queue, and how long it usually takes where that is known."""
+    language, outlook = story.customer.language, story.outlook
+    lines = []
+    if outlook.ahead is not None:
+        lines.append(translate(language, "status-ahead", ahead=outlook.ahead))
+    if outlook.usual is not None:
+        is_late = (story.now - story.order.placed_at).total_seconds() > outlook.usual.high_seconds
+        lines.append(translate(language, "status-late") if is_late else usual_text(language, outlook.usual))
+    lines.append(translate(language, "status-cheer"))
+    return "\n".join(lines)
+
+
+def _receipt(story: Story) -> str:
+    """How many videos came, what was charged and what came back; why stands in the lines above."""
     language = story.customer.language
     completed = [one for one in story.generations if one.state is GenerationState.COMPLETED]
     delivered = sum(not _undelivered(story, one) for one in completed)
     charged = sum(one.price_credits for one in completed)
     refunded = sum(one.price_credits for one in story.generations) - charged
-    lines = [translate(language, "status-summary", delivered=delivered, total=story.order.count)]
-    if charged:
-        lines.append(translate(language, "status-charged", credits=credits_text(language, charged)))
+    lines = [
+        translate(language, "status-summary", delivered=delivered, total=story.order.count),
+        translate(language, "status-charged", credits=credits_text(language, charged)),
+    ]
     if refunded:
         lines.append(translate(language, "status-refunded", credits=credits_text(language, refunded)))
-    return " ".join(lines)
+    return "\n".join(lines)
 
 
 def _reason(generation: Generation) -> Reason:

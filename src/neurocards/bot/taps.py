@@ -1,4 +1,4 @@
-"""What the buttons do. A button names its draft: on any other draft it changes nothing, however often it is tapped."""
+"""What the buttons of a draft do. Each names its draft: on any other it changes nothing, however often it is tapped."""
 
 from uuid import UUID
 
@@ -6,21 +6,20 @@ import structlog
 from aiogram import Bot, F, Router
 from aiogram.types import CallbackQuery
 
-from neurocards import ordering, payments
+from neurocards import ordering
 from neurocards.bot import screens
-from neurocards.bot.keyboards import Tap, answer, disarm, send
-from neurocards.bot.people import CONSENT_VERSION, lacks_consent, unconsented
+from neurocards.bot.keyboards import Tap, answer, become, disarm, send, vanish
 from neurocards.bot.pictures import Pictures
 from neurocards.bot.questions import Questions
 from neurocards.bot.screens import Verb
-from neurocards.db import customers, drafts, orders
+from neurocards.db import drafts, orders
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.orders import Outcome, Placement
 from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import COUNTS, Draft, Question, next_question
+from neurocards.domain.orders import ANSWER, BEFORE, COUNTS, Draft, Question, renewed
 from neurocards.settings import Settings
-from neurocards.texts import LANGUAGES, translate
+from neurocards.texts import translate
 
 log = structlog.get_logger()
 
@@ -43,61 +42,19 @@ class Taps:
         self._pictures = pictures
 
     def router(self) -> Router:
-        """The buttons in a router of their own."""
+        """To be included last: it answers whatever is left."""
         router = Router(name="taps")
         on = router.callback_query.register
-        on(self.speak, Tap.filter(F.verb == Verb.SPEAK))
-        on(self.agree, Tap.filter(F.verb == Verb.AGREE))
-        on(self.ask_consent, unconsented)
         on(self.choose_template, Tap.filter(F.verb == Verb.CHOOSE_TEMPLATE))
         on(self.skip_wishes, Tap.filter(F.verb == Verb.SKIP_WISHES))
+        on(self.approve_script, Tap.filter(F.verb == Verb.APPROVE_SCRIPT))
+        on(self.extend_script, Tap.filter(F.verb == Verb.EXTEND_SCRIPT))
         on(self.choose_count, Tap.filter(F.verb == Verb.CHOOSE_COUNT))
+        on(self.back, Tap.filter(F.verb == Verb.BACK))
         on(self.confirm, Tap.filter(F.verb == Verb.CONFIRM))
         on(self.cancel, Tap.filter(F.verb == Verb.CANCEL))
         on(self.unknown)
         return router
-
-    async def speak(
-        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
-    ) -> None:
-        """Change the language, and go on in it."""
-        language = callback_data.value
-        if language not in LANGUAGES:
-            await self.unknown(query, customer)
-            return
-        await self._database.run(lambda tx: customers.set_language(tx, customer.id, language))
-        await answer(query, translate(language, "language-set"))
-        if language == customer.language and not repeated:
-            return
-        await disarm(query)
-        customer = await self._database.run(lambda tx: customers.get(tx, customer.id))
-        if lacks_consent(customer):
-            await send(bot, customer.telegram_id, screens.consent(language))
-        else:
-            await self._questions.ask(bot, customer)
-
-    async def ask_consent(self, query: CallbackQuery, bot: Bot, customer: Customer) -> None:
-        """Nothing else works before the customer has agreed."""
-        await answer(query)
-        await send(bot, customer.telegram_id, screens.consent(customer.language))
-
-    async def agree(self, query: CallbackQuery, bot: Bot, customer: Customer, repeated: bool = False) -> None:
-        """Consent and the free credits, together and once."""
-        gift_credits = self._settings.welcome_credits
-
-        async def consent(tx: Transaction) -> tuple[bool, bool]:
-            new = await customers.consent(tx, customer.id, CONSENT_VERSION)
-            return new, await payments.welcome(tx, customer.id, amount=gift_credits)
-
-        agreed, given = await self._database.run(consent)
-        await answer(query)
-        if not (agreed or repeated):
-            return
-        await disarm(query)
-        if given:
-            await send(bot, customer.telegram_id, screens.welcome(customer.language, gift_credits))
-        else:
-            await self._questions.ask(bot, customer)
 
     async def choose_template(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
@@ -122,6 +79,21 @@ class Taps:
         """No wishes."""
         await self._choose(query, callback_data, bot, customer, question=Question.WISHES, choice="", repeated=repeated)
 
+    async def approve_script(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
+        """The script is good; there is nothing left to wish for."""
+        await self._choose(query, callback_data, bot, customer, question=Question.SCRIPT, choice="", repeated=repeated)
+
+    async def extend_script(self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer) -> None:
+        """Ask for more: whatever is written while the script is open is added to it."""
+        question, draft = await self._questions.current(customer)
+        if draft is None or draft.order_id != callback_data.order_id or question is not Question.SCRIPT:
+            await self._outdated(query, customer, callback_data.order_id)
+            return
+        await answer(query)
+        await send(bot, customer.telegram_id, screens.ask_extension(customer.language))
+
     async def choose_count(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
     ) -> None:
@@ -133,6 +105,36 @@ class Taps:
         await self._choose(
             query, callback_data, bot, customer, question=Question.COUNT, choice=count, repeated=repeated
         )
+
+    async def back(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
+        """Forget the answer before the question that is left, and ask for it again."""
+        order_id = callback_data.order_id
+        if order_id is None or callback_data.value not in BEFORE:
+            await self.unknown(query, customer)
+            return
+        left = Question(callback_data.value)
+
+        async def step(tx: Transaction) -> tuple[bool, Draft | None]:
+            draft = await drafts.find(tx, customer.id)
+            if draft is None or draft.order_id != order_id or self._questions.open(draft) is not left:
+                return False, draft
+            # What a shown card says must not be ordered any more.
+            open_draft = await drafts.renew(tx, order_id) if draft.quoted_price_credits is not None else draft
+            if open_draft is not None:
+                await drafts.take_back(tx, open_draft.order_id, ANSWER[BEFORE[left]])
+            return True, draft
+
+        stepped, draft = await self._database.run(step)
+        if not stepped and not (repeated and draft is not None and draft.order_id in (order_id, renewed(order_id))):
+            await self._outdated(query, customer, order_id)
+            return
+        await answer(query)
+        await vanish(query)
+        await self._questions.ask(bot, customer)
+        if stepped and left is Question.TEMPLATE and draft is not None and draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
 
     async def confirm(self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer) -> None:
         """The order. Its card is from now on the outbox's: it becomes the status card by the first notice."""
@@ -174,13 +176,14 @@ class Taps:
         if order_id is None:
             await self.unknown(query, customer)
             return
-        photo_key = await self._database.run(lambda tx: drafts.discard(tx, customer.id, order_id=order_id))
-        if photo_key is None:
+        draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id, order_id=order_id))
+        if draft is None:
             await self._outdated(query, customer, order_id)
             return
         await answer(query)
         await disarm(query)
-        await self._pictures.forget(photo_key)
+        if draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
         await send(bot, customer.telegram_id, screens.Screen(translate(customer.language, "cancelled")))
 
     async def unknown(self, query: CallbackQuery, customer: Customer) -> None:
@@ -200,23 +203,26 @@ class Taps:
     ) -> None:
         """Record a choice if its question is open, and ask what comes next."""
 
+        column = ANSWER[question]
+
         async def choose(tx: Transaction) -> tuple[Draft | None, bool]:
             draft = await drafts.find(tx, customer.id)
             if draft is None or draft.order_id != tap.order_id:
                 return None, False
-            if next_question(draft) is not question:
+            if self._questions.open(draft) is not question:
                 return draft, False
-            return draft, await drafts.answer(tx, draft.order_id, **{question.value: choice}) is not None
+            answered = await drafts.answer(tx, draft.order_id, **{column: choice})
+            return answered or draft, answered is not None
 
         draft, chosen = await self._database.run(choose)
         # The second of two taps, or a tap that was handled halfway when the process died.
-        again = draft is not None and getattr(draft, question.value) == choice
-        if not chosen and not again:
+        again = draft is not None and getattr(draft, column) == choice
+        if draft is None or not (chosen or again):
             await self._outdated(query, customer, tap.order_id)
             return
         await answer(query)
         if chosen or repeated:
-            await disarm(query)
+            await become(query, screens.chosen(customer.language, question, draft, self._catalogue.model.seconds))
             await self._questions.ask(bot, customer)
 
     async def _place(self, customer: Customer, order_id: UUID | None) -> Placement:

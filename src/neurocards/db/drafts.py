@@ -1,15 +1,17 @@
 """Drafts: what a customer has chosen so far. They live here so that a restart, or a week, loses nothing."""
 
+from typing import TypedDict
 from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import class_row
 
 from neurocards.db.connection import Transaction
-from neurocards.domain.orders import Draft
+from neurocards.domain.orders import Draft, renewed
 
 _COLUMNS = (
-    "order_id, customer_id, photo_key, template, description, wishes, count, quoted_price_credits, card_message_id"
+    "order_id, customer_id, photo_key, template, description, wishes, count, quoted_price_credits, card_message_id,"
+    " description_message_id"
 )
 
 
@@ -20,18 +22,29 @@ async def find(tx: Transaction, customer_id: int) -> Draft | None:
     return await cursor.fetchone()
 
 
-async def begin(tx: Transaction, customer_id: int, *, order_id: UUID, photo_key: str) -> Draft:
-    """Start a draft from a photo. It replaces the customer's earlier draft, whose buttons become outdated."""
+class Choices(TypedDict):
+    """What a draft can begin with; None is asked for."""
+
+    photo_key: str | None
+    template: str | None
+    description: str | None
+    wishes: str | None
+    count: int | None
+
+
+async def begin(tx: Transaction, customer_id: int, *, order_id: UUID, choices: Choices) -> Draft:
+    """Start a draft with what is known of it. It replaces the customer's earlier one, whose buttons become outdated."""
     await discard(tx, customer_id)
     await tx.execute(
-        "insert into drafts (order_id, customer_id, photo_key) values (%s, %s, %s)",
-        [order_id, customer_id, photo_key],
+        "insert into drafts (order_id, customer_id, photo_key, template, description, wishes, count)"
+        " values (%(order_id)s, %(customer_id)s, %(photo_key)s, %(template)s, %(description)s, %(wishes)s, %(count)s)",
+        {"order_id": order_id, "customer_id": customer_id, **choices},
     )
     return await _get(tx, order_id)
 
 
 async def answer(tx: Transaction, order_id: UUID, **choices: str | int) -> Draft | None:
-    """Record choices: template, description, wishes or count. None when the draft is gone or one was made before.
+    """Record choices: photo_key, template, description, wishes, count. None when the draft is gone or one was made.
 
     A choice is made once: what a shown card says is what its Confirm button orders.
     """
@@ -52,6 +65,29 @@ async def answer(tx: Transaction, order_id: UUID, **choices: str | int) -> Draft
     return await _get(tx, order_id) if cursor.rowcount else None
 
 
+async def take_back(tx: Transaction, order_id: UUID, column: str) -> None:
+    """Forget one choice of a draft that no card shows, so that it is asked for again."""
+    await tx.execute(
+        sql.SQL(
+            "update drafts set {column} = null, updated_at = clock_now(),"
+            " description_message_id = case when {name} = 'description' then null else description_message_id end"
+            " where order_id = {order_id} and quoted_price_credits is null"
+        ).format(column=sql.Identifier(column), name=column, order_id=order_id)
+    )
+
+
+async def describe(tx: Transaction, order_id: UUID, description: str, *, message_id: int | None) -> None:
+    """Write or replace the description of a draft that no card shows.
+
+    `message_id` is the one message that says all of it, None when it was put together from several.
+    """
+    await tx.execute(
+        "update drafts set description = %s, description_message_id = %s, updated_at = clock_now()"
+        " where order_id = %s and quoted_price_credits is null",
+        [description, message_id, order_id],
+    )
+
+
 async def quote(tx: Transaction, order_id: UUID, *, price_credits: int, card_message_id: int) -> None:
     """Record the price of one video as the card shows it, and which message that card is."""
     await tx.execute(
@@ -61,32 +97,29 @@ async def quote(tx: Transaction, order_id: UUID, *, price_credits: int, card_mes
     )
 
 
-async def renew(tx: Transaction, order_id: UUID, *, new_order_id: UUID, forget_template: bool) -> Draft | None:
-    """Give the draft a new id, so that every card shown so far is outdated; None when it was gone.
-
-    For a price that has changed, or a template that is no longer sold and has to be chosen anew.
-    """
+async def renew(tx: Transaction, order_id: UUID) -> Draft | None:
+    """Give the draft a new id, so that every card shown so far is outdated; None when it was gone."""
+    new_order_id = renewed(order_id)
     cursor = await tx.execute(
-        "update drafts set order_id = %(new_id)s, quoted_price_credits = null, card_message_id = null,"
-        " template = case when %(forget)s then null else template end, updated_at = clock_now()"
-        " where order_id = %(id)s",
-        {"new_id": new_order_id, "forget": forget_template, "id": order_id},
+        "update drafts set order_id = %s, quoted_price_credits = null, card_message_id = null,"
+        " updated_at = clock_now() where order_id = %s",
+        [new_order_id, order_id],
     )
     return await _get(tx, new_order_id) if cursor.rowcount else None
 
 
-async def discard(tx: Transaction, customer_id: int, *, order_id: UUID | None = None) -> str | None:
-    """Forget the customer's draft, or only the one with this id; returns the key of the photo it leaves behind.
+async def discard(tx: Transaction, customer_id: int, *, order_id: UUID | None = None) -> Draft | None:
+    """Forget the customer's draft, or only the one with this id; returns what it was.
 
-    None when there was none: it may have become an order, and then the photo is needed.
+    None when there was none: it may have become an order.
     """
-    cursor = await tx.execute(
+    cursor = tx.cursor(row_factory=class_row(Draft))
+    await cursor.execute(
         "delete from drafts where customer_id = %(customer_id)s"
-        " and (%(order_id)s::uuid is null or order_id = %(order_id)s) returning photo_key",
+        f" and (%(order_id)s::uuid is null or order_id = %(order_id)s) returning {_COLUMNS}".encode(),
         {"customer_id": customer_id, "order_id": order_id},
     )
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return await cursor.fetchone()
 
 
 async def _get(tx: Transaction, order_id: UUID) -> Draft:

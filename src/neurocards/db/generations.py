@@ -75,6 +75,22 @@ async def attempts(tx: Transaction, generation_id: UUID) -> Sequence[Attempt]:
     return await cursor.fetchall()
 
 
+async def latest_attempts(tx: Transaction, order_id: UUID) -> Sequence[Attempt]:
+    """Of each generation of an order the attempt that counts: the live one, else the last."""
+    cursor = tx.cursor(row_factory=kwargs_row(_attempt))
+    columns = ", ".join(f"a.{column}" for column in _ATTEMPT.split(", "))
+    await cursor.execute(
+        f"""
+        select distinct on (a.generation_id) {columns}
+          from attempts a join generations g on g.id = a.generation_id
+         where g.order_id = %s
+         order by a.generation_id, a.state in ('intent', 'unknown', 'accepted', 'succeeded') desc, a.number desc
+        """.encode(),
+        [order_id],
+    )
+    return await cursor.fetchall()
+
+
 async def clock(tx: Transaction) -> datetime:
     """The time that leases, retries and deadlines share."""
     cursor = await tx.execute("select clock_now()")
@@ -131,6 +147,21 @@ async def record_video(tx: Transaction, generation_id: UUID, video: Video) -> No
 async def tell_status(tx: Transaction, generation_id: UUID, stage: str) -> None:
     """Write the notice that the generation has reached a stage, once."""
     await tx.execute("select tell_status(%s, %s)", [generation_id, stage])
+
+
+async def tell_progress(tx: Transaction, attempt_id: UUID, cells: int) -> None:
+    """Write the notice that the bar of a try at the provider has come to so many cells, once."""
+    await tx.execute(
+        """
+        insert into notices (customer_id, order_id, generation_id, kind, cause, stage)
+        select g.customer_id, g.order_id, g.id, 'status',
+               format('status:%%s:generating:%%s:%%s', g.id, a.number, %s::int), 'generating'
+          from attempts a join generations g on g.id = a.generation_id
+         where a.id = %s
+        on conflict (cause) do nothing
+        """,
+        [cells, attempt_id],
+    )
 
 
 async def settle(tx: Transaction, generation_id: UUID, lease_number: int) -> bool:

@@ -12,11 +12,15 @@ from neurocards.db.connection import Transaction
 
 
 class NoticeKind(StrEnum):
-    """What a notice does: edits the status card, hands over the video, or says why there is none."""
+    """What a notice does: edits the status card, hands over the video, says why there is none, or hands over again."""
 
     STATUS = "status"
     VIDEO = "video"
     FAILURE = "failure"
+    AGAIN = "again"
+    """A past video, as a video."""
+    FILE = "file"
+    """A past video, as a file: its bytes as they are."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
                and not exists (
                    select from notices earlier
                     where earlier.customer_id = n.customer_id and earlier.id < n.id
-                      and earlier.state in ('pending', 'sending'))
+                      and earlier.state in ('pending', 'sending')
+                      -- A card that rests holds nobody up: when it is edited it will say what is true by then.
+                      and not (earlier.kind = 'status' and earlier.state = 'pending'
+                               and earlier.send_at > clock_now()))
              order by n.id
              limit %(limit)s
                for update of n skip locked
@@ -82,6 +89,23 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
         {"limit": limit, "lease_seconds": lease_seconds},
     )
     return await cursor.fetchall()
+
+
+async def request(tx: Transaction, generation_id: UUID, *, kind: NoticeKind, cause: str) -> bool:
+    """Hand over a past video once more, as `AGAIN` or `FILE`; False when this cause was honoured before.
+
+    Only a video that was finished; whose it is the caller has made sure of.
+    """
+    cursor = await tx.execute(
+        """
+        insert into notices (customer_id, order_id, generation_id, kind, cause)
+        select customer_id, order_id, id, %(kind)s, %(cause)s
+          from generations where id = %(id)s and state = 'completed'
+        on conflict (cause) do nothing
+        """,
+        {"id": generation_id, "kind": kind.value, "cause": cause},
+    )
+    return cursor.rowcount == 1
 
 
 async def extend(tx: Transaction, held: Collection[Notice], *, lease_seconds: float) -> set[int]:
@@ -100,6 +124,23 @@ async def overtaken(tx: Transaction, notice: Notice) -> bool:
         {"order_id": notice.order_id, "customer_id": notice.customer_id, "id": notice.id},
     )
     return await cursor.fetchone() == (True,)
+
+
+async def card_rests(tx: Transaction, notice: Notice, *, seconds: float) -> bool:
+    """Put the status back if its card was edited less than `seconds` ago; what comes after it need not wait."""
+    cursor = await tx.execute(
+        """
+        update notices
+           set state = 'pending', lease_expires_at = null,
+               send_at = orders.card_shown_at + make_interval(secs => %(seconds)s)
+          from orders
+         where notices.id = %(id)s and lease_number = %(number)s and state = 'sending'
+           and orders.id = notices.order_id
+           and orders.card_shown_at > clock_now() - make_interval(secs => %(seconds)s)
+        """,
+        {"seconds": seconds, "id": notice.id, "number": notice.lease_number},
+    )
+    return cursor.rowcount == 1
 
 
 async def finish(

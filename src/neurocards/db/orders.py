@@ -32,7 +32,7 @@ class Placement:
 
 _COLUMNS = (
     "id, number, customer_id, photo_key, template, template_version, description, wishes, count, price_credits,"
-    " model, seconds, card_message_id, placed_at"
+    " model, seconds, card_message_id, card_text, placed_at"
 )
 
 
@@ -82,6 +82,15 @@ async def latest(tx: Transaction, customer_id: int) -> Order | None:
     return await cursor.fetchone()
 
 
-async def set_card(tx: Transaction, order_id: UUID, message_id: int) -> None:
-    """Record which message is the order's status card from now on."""
-    await tx.execute("update orders set card_message_id = %s where id = %s", [message_id, order_id])
+async def has_photo(tx: Transaction, photo_key: str) -> bool:
+    """Whether an order was placed with this photo."""
+    cursor = await tx.execute("select exists (select from orders where photo_key = %s)", [photo_key])
+    return await cursor.fetchone() == (True,)
+
+
+async def set_card(tx: Transaction, order_id: UUID, message_id: int, text: str) -> None:
+    """Record which message is the order's status card from now on, and what it says."""
+    await tx.execute(
+        "update orders set card_message_id = %s, card_text = %s, card_shown_at = clock_now() where id = %s",
+        [message_id, text, order_id],
+    )

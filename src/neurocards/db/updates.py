@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import class_row
@@ -43,10 +43,18 @@ class Update:
 
 @dataclass(frozen=True)
 class Album:
-    """What of an album was received before one of its messages."""
+    """What of an album was received before one of its messages; `pictures` as message id and date (Unix time)."""
 
     messages: int
-    pictures: int
+    pictures: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text message."""
+
+    text: str
+    message_id: int
 
 
 async def store(tx: Transaction, incoming: Sequence[Incoming]) -> int:
@@ -157,7 +165,9 @@ async def album_before(tx: Transaction, update_id: int, person: int, album: str)
     await cursor.execute(
         """
         select count(*) as messages,
-               count(*) filter (where body->'message' ?| array['photo', 'document']) as pictures
+               coalesce(
+                   jsonb_agg(jsonb_build_array(body->'message'->'message_id', body->'message'->'date') order by id)
+                   filter (where body->'message' ?| array['photo', 'document']), '[]') as pictures
           from updates
          where id between %(id)s - 1000 and %(id)s - 1 and person = %(person)s
            and body->'message'->>'media_group_id' = %(album)s
@@ -168,6 +178,27 @@ async def album_before(tx: Transaction, update_id: int, person: int, album: str)
     if found is None:
         raise LookupError("counting gave no answer")
     return found
+
+
+async def words_just_before(tx: Transaction, update_id: int, person: int, *, since: datetime) -> Words | None:
+    """The text message that came in right before this update and was sent with it; None if there is none.
+
+    Somebody who forwards a post with a comment, or sends a photo after its description, sends the words first.
+    """
+    cursor = tx.cursor(row_factory=class_row(Words))
+    await cursor.execute(
+        """
+        select text, message_id
+          from (select body->'message'->>'text' as text, (body->'message'->>'message_id')::bigint as message_id,
+                       (body->'message'->>'date')::bigint as sent
+                  from updates
+                 where id between %(id)s - 1000 and %(id)s - 1 and person = %(person)s
+                 order by id desc limit 1) last
+         where text is not null and text not like '/%%' and sent >= extract(epoch from %(since)s::timestamptz)
+        """,
+        {"id": update_id, "person": person, "since": since},
+    )
+    return await cursor.fetchone()
 
 
 async def prune(tx: Transaction, *, older_than: timedelta, limit: int = 5000) -> int:

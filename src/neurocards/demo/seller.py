@@ -1,21 +1,37 @@
 """A seller played by the demo: sends a photo, answers the bot's questions by tapping its buttons, waits for the video.
 
-It sees only what a person sees in the chat of the simulated Telegram, so whatever it gets went the whole way.
+It sees only what a person sees in the chat of the simulated Telegram, so whatever it gets went the whole way. It knows
+buttons by what they do, not by their words or places, and messages by whether they say something new: new or edited.
 """
 
 import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 PATIENCE_SECONDS = 30.0
 """How long a seller waits for the bot's next word before giving up."""
 
+FULL, EMPTY = "▰", "▱"
+"""What the bar on a status card is made of."""
+
 Message = dict[str, Any]  # Any: the simulator's JSON
+Found = TypeVar("Found")
+
+
+class Does(StrEnum):
+    """What a button of the conversation does, as its data says."""
+
+    AGREE = "a"
+    TEMPLATE = "t"
+    SKIP_WISHES = "s"
+    COUNT = "n"
+    CONFIRM = "y"
 
 
 class SellerGaveUp(Exception):
@@ -49,8 +65,8 @@ class Seller:
         self.person_id = person_id
         self._here = f"{telegram}/sim/people/{person_id}"
         self._version = 0
-        self._answered = 0
         self._messages: list[Message] = []
+        self._read: dict[int, str] = {}
 
     @classmethod
     async def arrive(cls, client: httpx2.AsyncClient, telegram: str, *, name: str, language: str) -> "Seller":
@@ -61,31 +77,35 @@ class Seller:
         response.raise_for_status()
         return cls(client, telegram, int(response.json()["id"]))
 
+    async def greet(self) -> None:
+        """Press Start, and wait for the bot's first words."""
+        await self._post("start", {})
+        await self._answer()
+
     async def order(
-        self, photo: Path, *, as_file: bool, template: int, description: str, on_status: Callable[[str], None]
+        self, photo: Path, *, as_file: bool, template: str, description: str, on_status: Callable[[str], None]
     ) -> Ending:
-        """Order one video and wait for it. `template` is the number of the button, from 0.
+        """Order one video and wait for it, after a greeting.
 
         `as_file` sends the photo's very bytes; otherwise the app makes it smaller first, as apps do.
         """
-        await self._post("start", {})
-        await self._tap(await self._next_with_buttons(), 0)
-        await self._next()
+        await self._tap(Does.AGREE)
+        await self._answer()
 
         await self._send_photo(photo, "document" if as_file else "photo")
-        choice = await self._next()
-        if not choice["buttons"]:
+        choice = await self._answer()
+        if _button(choice, Does.TEMPLATE, template) is None:
             return Disappointed(words(choice))
-        await self._tap(choice, template)
-        await self._next()
+        await self._tap(Does.TEMPLATE, template)
+        await self._answer()
         await self._post("text", {"text": description})
-        await self._tap(await self._next_with_buttons(), 0)
-        await self._tap(await self._next_with_buttons(), 0)
-        card = await self._next_with_buttons()
-        await self._tap(card, 0)
-        return await self._watch(card["message_id"], on_status)
+        await self._tap(Does.SKIP_WISHES)
+        await self._tap(Does.COUNT, "1")
+        card_id = await self._tap(Does.CONFIRM)
+        return await self._watch(card_id, on_status)
 
     async def _send_photo(self, photo: Path, kind: str) -> None:
+        self._take_in()
         content = await asyncio.to_thread(photo.read_bytes)
         response = await self._client.post(f"{self._here}/{kind}", files={"file": (photo.name, content)})
         if not response.is_success:
@@ -95,42 +115,60 @@ class Seller:
         """Follow the status card until the video, or the reason for none, is there."""
         shown = ""
         while True:
-            for message in self._messages:
-                if message["message_id"] == card_id and words(message) != shown:
+            news = [message for message in self._messages if message["from_bot"] and message["message_id"] >= card_id]
+            for message in news:
+                if _has_bar(message) and words(message) != shown:
                     shown = words(message)
                     on_status(shown)
-            answers = [one for one in self._messages if one["from_bot"] and one["message_id"] > card_id]
-            for message in answers:
-                if message["media"] is None:
-                    return Disappointed(words(message))
-                return Delivered(self._address(message["media"]["url"]), words(message))
+            for message in news:
+                if message["message_id"] == card_id or _has_bar(message):
+                    continue
+                if message["media"] is not None and message["media"]["kind"] == "video":
+                    return Delivered(self._address(message["media"]["url"]), words(message))
+                return Disappointed(words(message))
             await self._look(wait_seconds=20.0)
 
-    async def _next_with_buttons(self) -> Message:
-        message = await self._next()
-        if not message["buttons"]:
-            raise SellerGaveUp(f"the bot offers nothing to tap: {words(message)!r}")
-        return message
+    async def _tap(self, does: Does, value: str = "") -> int:
+        """Tap the newest button that does this, as soon as there is one; returns its message."""
 
-    async def _next(self) -> Message:
-        """The bot's next message after what the seller did last."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        while True:
+        def find() -> tuple[int, str] | None:
+            for message in reversed(self._messages):
+                if message["from_bot"] and (data := _button(message, does, value)) is not None:
+                    return message["message_id"], data
+            return None
+
+        message_id, data = await self._until(find)
+        await self._post("tap", {"message_id": message_id, "button": data})
+        return message_id
+
+    async def _answer(self) -> Message:
+        """The bot's first words that the seller had not read when doing something last."""
+
+        def find() -> Message | None:
             for message in self._messages:
-                if message["from_bot"] and message["message_id"] > self._answered:
-                    self._answered = message["message_id"]
+                if message["from_bot"] and self._read.get(message["message_id"]) != words(message):
                     return message
+            return None
+
+        return await self._until(find)
+
+    async def _until(self, find: Callable[[], Found | None]) -> Found:
+        """Look at the chat until what is looked for is there."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while (found := find()) is None:
             if asyncio.get_running_loop().time() > deadline:
                 raise SellerGaveUp(f"the bot has not answered; its last words: {self._last_words()!r}")
             await self._look(wait_seconds=5.0)
-
-    async def _tap(self, message: Message, number: int) -> None:
-        buttons = [button for row in message["buttons"] for button in row]
-        await self._post("tap", {"message_id": message["message_id"], "button": buttons[number]["callback_data"]})
+        return found
 
     async def _post(self, what: str, body: dict[str, Any]) -> None:  # Any: JSON
+        self._take_in()
         response = await self._client.post(f"{self._here}/{what}", json=body)
         response.raise_for_status()
+
+    def _take_in(self) -> None:
+        """Whatever the chat says now is read: only what comes later can be an answer to what is done next."""
+        self._read = {message["message_id"]: words(message) for message in self._messages}
 
     async def _look(self, *, wait_seconds: float) -> None:
         """The chat as it is now, as soon as it has changed."""
@@ -155,6 +193,21 @@ class Seller:
 def words(message: Message) -> str:
     """What the message says, under a picture or by itself."""
     return str(message["text"] or message["caption"] or "")
+
+
+def _has_bar(message: Message) -> bool:
+    return FULL in words(message) or EMPTY in words(message)
+
+
+def _button(message: Message, does: Does, value: str) -> str | None:
+    """The data of the message's button that does this with this value, as `t:does:order:value`."""
+    for row in message["buttons"]:
+        for button in row:
+            data = str(button["callback_data"] or "")
+            match data.split(":"):
+                case ["t", verb, *_, last] if (verb, last) == (does, value):
+                    return data
+    return None
 
 
 def _new_id() -> int:

@@ -1,16 +1,19 @@
-"""The demo: sellers order videos in the simulated chat while you watch; then the story, the table, the audit."""
+"""The demo: sellers order videos in the simulated chat while you watch; then the story, the audit, and it is your turn.
+
+With `leave` it ends where your turn would begin, and its exit status says how all went.
+"""
 
 import asyncio
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx2
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from neurocards.audit import audit
@@ -18,78 +21,85 @@ from neurocards.console import console, show_report, show_story
 from neurocards.db import books, customers, notices, orders
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgresError
+from neurocards.demo.board import show_board
+from neurocards.demo.page import open_page, page_address
+from neurocards.demo.playing import Played, play
 from neurocards.demo.samples import VARIANTS, draw_product
-from neurocards.demo.seller import Delivered, Disappointed, Ending, Seller, SellerGaveUp
-from neurocards.demo.stage import Stage, StageError, open_stage
+from neurocards.demo.seller import Disappointed, Seller
+from neurocards.demo.stage import DEMO_WELCOME_CREDITS, Stage, StageError, open_stage
 from neurocards.settings import read_settings
 from neurocards.storage import open_store
-
-HERO_BROLL = 1
-"""The template's button in the chat, counted from 0."""
-
-DESCRIPTION = "Сыворотка для лица NEURO, 50 мл"
-
-FULL, EMPTY = "▰", "▱"
-"""What the bar on a status card is made of."""
-
-SECONDS_PER_ORDER = 20.0
-LONGEST_SECONDS = 90.0
-"""How long one order may take before the demo calls it lost; many at once take longer."""
 
 SETTLING_SECONDS = 15.0
 """How long the last notices may take after the last video."""
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
-class Played:
-    """How one seller fared; exactly one of the two is set."""
+class Wishes:
+    """What whoever starts the demo wants of it; port 0 is a free one."""
 
-    seller: Seller
-    ending: Ending | None
-    trouble: str | None
+    photo: Path | None
+    out: Path | None
+    leave: bool
+    workers: int
+    order_count: int
+    port: int
+    browser: bool
 
-    @property
-    def delivered(self) -> Delivered | None:
-        return self.ending if isinstance(self.ending, Delivered) else None
 
-
-def run_demo(*, photo: Path | None, out: Path | None, leave: bool, workers: int, order_count: int) -> int:
+def run_demo(wishes: Wishes) -> int:
     """Run the demo; 0 when every video was delivered and the audit is clean, 130 after Ctrl-C."""
     try:
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        return asyncio.run(_demo(photo=photo, out=out, leave=leave, workers=workers, order_count=order_count))
+        if wishes.out is not None:
+            wishes.out.parent.mkdir(parents=True, exist_ok=True)
+        return asyncio.run(_demo(wishes))
     except (StageError, EmbeddedPostgresError, OSError) as error:
-        console.print(f"[red]The demo could not go on:[/red] {escape(str(error))}", highlight=False)
+        _print(f"[red]The demo could not go on:[/red] {escape(str(error))}")
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("Stopped; nothing is left running.")
+        _print("Stopped; nothing is left running.")
         return 130
 
 
-async def _demo(*, photo: Path | None, out: Path | None, leave: bool, workers: int, order_count: int) -> int:
+async def _demo(wishes: Wishes) -> int:
     home = read_settings().neurocards_home.absolute() / "demo"
     _let_sigterm_interrupt()
     with tempfile.TemporaryDirectory() as folder:
-        console.print("Starting a database, simulators of Telegram, KIE and OpenAI, the bot and the workers.")
-        async with open_stage(home, workers=workers) as stage, _tools(stage) as (client, database):
+        _print("Starting a database, simulators of Telegram, KIE and OpenAI, the bot and the workers.")
+        async with (
+            open_stage(home, workers=wishes.workers, port=wishes.port) as stage,
+            _tools(stage) as (client, database),
+        ):
             _introduce(stage)
-            photos = [photo] * order_count if photo else await asyncio.to_thread(_draw, Path(folder), order_count)
-            played = await _play(stage, client, photos, as_files=photo is not None)
+            photos = await asyncio.to_thread(_photos, wishes, Path(folder))
+            sellers = await asyncio.gather(*(_arrive(client, stage, "Продавец") for _ in photos))
+            page = None if wishes.leave else await _page(client, stage, sellers[0])
+
+            def show_page() -> None:
+                if page is not None:
+                    _print(f"[bold]The chat:[/bold] {page}")
+                    if wishes.browser:
+                        open_page(page)
+
+            playing = play(sellers, photos, as_files=wishes.photo is not None, when_answered=show_page)
+            played = await _attended(stage, playing, replace=not wishes.leave)
             await _settle(database, played)
 
-            videos = await _save(client, home, out, played)
+            videos = await _save(client, home, wishes.out, played)
             await _tell_story(database, played)
             report = await audit(database, open_store(None, home))
-            if order_count > 1:
+            if wishes.order_count > 1:
                 await _summarise(client, stage, database, played)
             show_report(report)
-            if report.figures.orders > order_count:
-                console.print(f"The books include earlier demos; remove {home} to start afresh.", highlight=False)
+            if report.figures.orders > wishes.order_count:
+                _print(f"The books include earlier demos; remove {home} to start afresh.")
             _conclude(home, played, videos)
-            if not leave:
-                await _linger(stage)
-            return 0 if len(videos) == order_count and not report.violations else 1
+            if page is not None:
+                _hand_over(stage, page)
+                await _attended(stage, show_board(database, stage), replace=True)
+            return 0 if len(videos) == wishes.order_count and not report.violations else 1
 
 
 def _let_sigterm_interrupt() -> None:
@@ -107,72 +117,48 @@ async def _tools(stage: Stage) -> AsyncIterator[tuple[httpx2.AsyncClient, Databa
         yield client, database
 
 
-def _draw(folder: Path, order_count: int) -> list[Path]:
-    """One of our own sample photos for each seller; neighbours get different ones."""
+def _introduce(stage: Stage) -> None:
+    _print(f"Telegram is played at {stage.telegram}, KIE at {stage.kie}.")
+    _print(f"bot: process {stage.bot.child_pid}; workers: {_pids(stage)} (kill -9 one and watch).")
+
+
+def _photos(wishes: Wishes, folder: Path) -> list[Path]:
+    """For each seller the given photo, or one of our own samples; neighbours get different ones."""
+    if wishes.photo is not None:
+        return [wishes.photo] * wishes.order_count
     drawn = []
-    for variant in range(min(order_count, VARIANTS)):
+    for variant in range(min(wishes.order_count, VARIANTS)):
         path = folder / f"sample-{variant + 1}.jpg"
         path.write_bytes(draw_product(variant))
         drawn.append(path)
-    return [drawn[number % len(drawn)] for number in range(order_count)]
+    return [drawn[number % len(drawn)] for number in range(wishes.order_count)]
 
 
-async def _play(stage: Stage, client: httpx2.AsyncClient, photos: Sequence[Path], *, as_files: bool) -> list[Played]:
-    """All sellers at once; one bar for one order's stages, or for how many have their video."""
-    limit_seconds = LONGEST_SECONDS + SECONDS_PER_ORDER * len(photos)
-    with Progress(
-        SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
-    ) as progress:
-        if len(photos) == 1:
-            bar = progress.add_task("the seller opens the chat", total=100)
-
-            def follow(status: str) -> None:
-                percent, headline = _progress(status)
-                progress.update(bar, completed=percent, description=escape(headline))
-                progress.console.print(f"  the card says: {escape(headline)}", highlight=False)
-
-            return [await _play_one(stage, client, photos[0], limit_seconds, follow, as_file=as_files)]
-
-        bar = progress.add_task(f"0 of {len(photos)} videos delivered", total=len(photos))
-        delivered = 0
-
-        async def count(photo: Path) -> Played:
-            nonlocal delivered
-            played = await _play_one(stage, client, photo, limit_seconds, lambda _status: None, as_file=as_files)
-            delivered += played.delivered is not None
-            progress.update(bar, advance=1, description=f"{delivered} of {len(photos)} videos delivered")
-            return played
-
-        return await asyncio.gather(*(count(photo) for photo in photos))
+async def _arrive(client: httpx2.AsyncClient, stage: Stage, name: str) -> Seller:
+    return await Seller.arrive(client, stage.telegram, name=name, language="ru")
 
 
-async def _play_one(
-    stage: Stage,
-    client: httpx2.AsyncClient,
-    photo: Path,
-    limit_seconds: float,
-    follow: Callable[[str], None],
-    *,
-    as_file: bool,
-) -> Played:
-    seller = await Seller.arrive(client, stage.telegram, name="Продавец", language="ru")
-    order = asyncio.create_task(
-        seller.order(photo, as_file=as_file, template=HERO_BROLL, description=DESCRIPTION, on_status=follow)
-    )
+async def _page(client: httpx2.AsyncClient, stage: Stage, seller: Seller) -> str:
+    """The page that shows this seller's chat beside an empty one to play in."""
+    you = await _arrive(client, stage, "Вы")
+    return page_address(stage.telegram, [seller.person_id, you.person_id])
+
+
+async def _attended(stage: Stage, work: Coroutine[Any, Any, Result], *, replace: bool) -> Result:  # Any: as below
+    """Do the work with an eye on the processes: which are lost is told, and they are replaced if that is wanted.
+
+    Any stands for what a coroutine yields to its loop.
+    """
+    task = asyncio.create_task(work)
     try:
-        async with asyncio.timeout(limit_seconds):
-            while not order.done():
-                await asyncio.wait([order], timeout=1.0)
-                for lost in stage.check():
-                    console.print(f"  {lost} is gone; the others go on with its orders")
-            return Played(seller, order.result(), None)
-    except TimeoutError:
-        return Played(seller, None, f"no video after {limit_seconds:.0f} s")
-    except (SellerGaveUp, httpx2.HTTPError) as error:
-        return Played(seller, None, str(error) or type(error).__name__)
+        while not task.done():
+            await asyncio.wait([task], timeout=1.0)
+            for news in stage.replace_lost() if replace else stage.check():
+                _print(f"  {news}")
+        return task.result()
     finally:
-        order.cancel()
-        await asyncio.wait([order])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _settle(database: Database, played: Sequence[Played]) -> None:
@@ -232,38 +218,34 @@ async def _summarise(client: httpx2.AsyncClient, stage: Stage, database: Databas
 def _conclude(home: Path, played: Sequence[Played], videos: Sequence[Path]) -> None:
     for one in played:
         if isinstance(one.ending, Disappointed):
-            console.print(f"[yellow]The bot said:[/yellow] {escape(one.ending.words)}", highlight=False)
+            _print(f"[yellow]The bot said:[/yellow] {escape(one.ending.words)}")
         elif one.trouble is not None:
-            console.print(f"[red]A seller got stuck:[/red] {escape(one.trouble)}", highlight=False)
+            _print(f"[red]A seller got stuck:[/red] {escape(one.trouble)}")
     if videos:
-        console.print(f"[green]The video:[/green] {videos[0]}", soft_wrap=True, highlight=False)
+        _print(f"[green]The video:[/green] {videos[0]}")
         if len(videos) > 1:
-            console.print(f"and {len(videos) - 1} more in {videos[-1].parent}", soft_wrap=True, highlight=False)
-    console.print(
-        f"Look closer: NEUROCARDS_HOME={home} ./neurocards order NUMBER (or audit); logs in {home / 'logs'}",
-        soft_wrap=True,
-        highlight=False,
-    )
+            _print(f"and {len(videos) - 1} more in {videos[-1].parent}")
+    _print(f"Look closer: NEUROCARDS_HOME={home} ./neurocards order NUMBER (or audit); logs in {home / 'logs'}")
 
 
-def _introduce(stage: Stage) -> None:
-    console.print(f"Telegram is played at {stage.telegram}, KIE at {stage.kie}.", highlight=False)
-    pids = ", ".join(str(worker.child_pid) for worker in stage.workers)
-    console.print(f"bot: process {stage.bot.child_pid}; workers: {pids} (kill -9 one and watch).", highlight=False)
+def _hand_over(stage: Stage, page: str) -> None:
+    """From here on the shop is the person's."""
+    bot, workers = stage.bot.child_pid, _pids(stage)
+    _print(f"\n[bold]Your turn:[/bold] {page}")
+    for idea in (
+        f"press START in the empty chat and send your own photo; {DEMO_WELCOME_CREDITS} credits are yours",
+        "ask for 3 videos; press Confirm twice; order until the credits run out",
+        "block the bot while an order is in work, and unblock it later",
+        "open the engine room and switch on faults: slow, 429, 5xx, lost answers",
+        f"kill -9 a worker ({workers}) or the bot ({bot}): no order is lost",
+    ):
+        _print(f"  • {idea}")
 
 
-async def _linger(stage: Stage) -> None:
-    console.print("Everything goes on running; Ctrl-C stops it all.")
-    while True:
-        await asyncio.sleep(1.0)
-        stage.check()
+def _pids(stage: Stage) -> str:
+    return ", ".join(str(worker.child_pid) for worker in stage.workers)
 
 
-def _progress(status: str) -> tuple[int, str]:
-    """How far the bar on the card is, in percent, and its line without the bar; before there is one, the headline."""
-    lines = [line for line in status.splitlines() if line.strip()]
-    for line in lines:
-        full, empty = line.count(FULL), line.count(EMPTY)
-        if full + empty:
-            return round(100 * full / (full + empty)), line.strip(f"{FULL}{EMPTY} ")
-    return (0, lines[0]) if lines else (0, "")
+def _print(line: str) -> None:
+    """A line that stays one: addresses and paths are there to be copied."""
+    console.print(line, soft_wrap=True, highlight=False)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid5
+
+from neurocards.domain.catalogue import Template
 
 COUNTS = (1, 3, 5)
 """How many videos a customer can ask for at once."""
@@ -19,6 +21,8 @@ class Question(StrEnum):
     TEMPLATE = "template"
     DESCRIPTION = "description"
     WISHES = "wishes"
+    SCRIPT = "script"
+    """Instead of wishes, where the description is the customer's own script: to be approved, extended or replaced."""
     COUNT = "count"
     CONFIRMATION = "confirmation"
 
@@ -36,11 +40,15 @@ class Draft:
     count: int | None
     quoted_price_credits: int | None
     card_message_id: int | None
+    description_message_id: int | None
 
 
 @dataclass(frozen=True)
 class Order:
-    """One row of the orders table: a confirmed draft. `price_credits` is the price of one video."""
+    """One row of the orders table: a confirmed draft. `price_credits` is the price of one video.
+
+    `card_text` is what its status card says now, None before the first status.
+    """
 
     id: UUID
     number: int
@@ -55,6 +63,7 @@ class Order:
     model: str
     seconds: int
     card_message_id: int | None
+    card_text: str | None
     placed_at: datetime
 
     @property
@@ -62,8 +71,11 @@ class Order:
         return self.count * self.price_credits
 
 
-def next_question(draft: Draft | None) -> Question:
-    """Say what to ask next: the first choice that is still open. Empty wishes are an answer; no wishes are not."""
+def next_question(draft: Draft | None, template: Template | None) -> Question:
+    """Say what to ask next: the first choice that is still open. Empty wishes are an answer; no wishes are not.
+
+    `template` is the draft's, None where it has none or where it is sold no more.
+    """
     if draft is None or draft.photo_key is None:
         return Question.PHOTO
     if draft.template is None:
@@ -71,7 +83,34 @@ def next_question(draft: Draft | None) -> Question:
     if draft.description is None:
         return Question.DESCRIPTION
     if draft.wishes is None:
-        return Question.WISHES
+        return Question.SCRIPT if template is not None and template.own_words else Question.WISHES
     if draft.count is None:
         return Question.COUNT
     return Question.CONFIRMATION
+
+
+ANSWER = {
+    Question.PHOTO: "photo_key",
+    Question.TEMPLATE: "template",
+    Question.DESCRIPTION: "description",
+    Question.WISHES: "wishes",
+    # A script that is approved leaves nothing to wish for.
+    Question.SCRIPT: "wishes",
+    Question.COUNT: "count",
+}
+"""The part of a draft that a question fills."""
+
+BEFORE = {
+    Question.TEMPLATE: Question.PHOTO,
+    Question.DESCRIPTION: Question.TEMPLATE,
+    Question.WISHES: Question.DESCRIPTION,
+    Question.SCRIPT: Question.DESCRIPTION,
+    Question.COUNT: Question.WISHES,
+    Question.CONFIRMATION: Question.COUNT,
+}
+"""Where Back leads from a question: its answer is forgotten, and it is asked again."""
+
+
+def renewed(order_id: UUID) -> UUID:
+    """The id of a draft whose shown card must not order it any more; the same however often it is asked for."""
+    return uuid5(order_id, "renewed")

@@ -1,13 +1,13 @@
-"""Builds the application: the Bot API for bots and `/sim` for people, over one world."""
+"""Builds the application over one world: the Bot API for bots, `/sim` for people, and the page to be one of them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from neurocards.simulators.telegram import chat_page, control_api, events, person_api
 from neurocards.simulators.telegram.bot_api import BotApi
 from neurocards.simulators.telegram.errors import CannotDo
-from neurocards.simulators.telegram.person_api import refused, router
 from neurocards.simulators.telegram.world import World
 
 
@@ -15,7 +15,7 @@ def create_app(world: World | None = None) -> FastAPI:
     """The simulator, ready to be served or mounted under any prefix; its state is `app.state.world`.
 
     A mounted application gets no shutdown event: whoever mounts it awaits `app.state.world.close()`, best
-    before the server stops, because that ends the long polls for which a server would wait.
+    before the server stops, because that ends the long polls and streams for which a server would wait.
     """
     world = world or World()
 
@@ -27,11 +27,12 @@ def create_app(world: World | None = None) -> FastAPI:
     app = FastAPI(
         title="Telegram simulator",
         lifespan=lifespan,
-        routes=BotApi(world).routes(),
+        routes=[*BotApi(world).routes(), *chat_page.routes()],
         docs_url=None,  # those pages load their scripts from the internet
         redoc_url=None,
     )
     app.state.world = world
-    app.include_router(router)
-    app.add_exception_handler(CannotDo, refused)
+    for room in (person_api, control_api, events):
+        app.include_router(room.router)
+    app.add_exception_handler(CannotDo, control_api.refused)
     return app

@@ -38,13 +38,13 @@ class BotApi:
 
     async def call(self, request: Request) -> Response:
         """Answer one call, whatever becomes of it."""
-        arrived_at = time.time()
+        arrived_at, started = time.time(), time.monotonic()
         token, method = request.path_params["token"], request.path_params["method"]
-        fault = self._world.faults.take_for_call(method)
+        faults = self._world.faults.take_for_call(method)
         parameters = Parameters({})
         try:
             parameters = await read_parameters(request)
-            result = await self._perform(token, method, parameters, fault)
+            result = await self._perform(token, method, parameters, faults)
             status, envelope = 200, {"ok": True, "result": result}
         except ApiError as error:
             status, envelope = error.status, error.envelope()
@@ -53,7 +53,7 @@ class BotApi:
         finally:
             await parameters.close()
         answer = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode() if envelope else b""
-        is_cut = fault is not None and fault.kind in (FaultKind.DROP_ANSWER, FaultKind.RESET)
+        is_cut = any(fault.kind in (FaultKind.DROP_ANSWER, FaultKind.RESET) for fault in faults)
         self._world.calls.record(
             time=arrived_at,
             token=token,
@@ -61,7 +61,8 @@ class BotApi:
             parameters=parameters.recorded(),
             status=0 if is_cut else status,
             answer=answer,
-            fault=fault.kind if fault else None,
+            fault="+".join(fault.kind for fault in faults) or None,
+            seconds=time.monotonic() - started,
         )
         if is_cut:
             return _NoAnswer(hard=not envelope)
@@ -76,8 +77,8 @@ class BotApi:
             return Response(json.dumps(refusal), 404, media_type="application/json")
         return FileResponse(file.blob.path, media_type="application/octet-stream")
 
-    async def _perform(self, token: str, method: str, parameters: Parameters, fault: Fault | None) -> object:
-        if fault:
+    async def _perform(self, token: str, method: str, parameters: Parameters, faults: list[Fault]) -> object:
+        for fault in faults:
             await _suffer(fault)
         refuse_oversized(parameters)
         perform = METHODS.get(method.lower())

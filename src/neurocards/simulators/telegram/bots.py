@@ -1,6 +1,7 @@
 """One bot as Telegram knows it: its name tag, its updates, its profile and its Stars."""
 
 import itertools
+import json
 from dataclasses import dataclass, field
 
 from neurocards.simulators.telegram.errors import Json, bad_request
@@ -71,6 +72,34 @@ class Bot:
     def username(self) -> str:
         return f"sim{self.id}_bot"
 
+    def commands_for(self, person_id: int, language_code: str | None) -> list[Json]:
+        """The commands this person's app offers: of the closest scope, in the app's language if there are such."""
+        scopes: tuple[Json, ...] = (
+            {"type": "chat", "chat_id": person_id},
+            {"type": "all_private_chats"},
+            {"type": "default"},
+        )
+        for scope in scopes:
+            for language in (_two_letters(language_code), ""):
+                if commands := self.commands.get(command_key(scope, language)):
+                    return commands
+        return []
+
+    def profile_for(self, field_name: str, language_code: str | None) -> str:
+        """The name, description or short description as an app in this language shows it."""
+        in_language = self.profile.get((field_name, _two_letters(language_code)))
+        return in_language or self.profile.get((field_name, ""), "")
+
     def as_user(self) -> Json:
         name = self.profile.get(("name", ""), f"Simulated bot {self.id}")
         return {"id": self.id, "is_bot": True, "first_name": name, "username": self.username}
+
+
+def command_key(scope: Json, language_code: str) -> tuple[str, str]:
+    """Where commands of a scope and a language are kept; a chat is the same whether named by number or by string."""
+    return json.dumps(scope, sort_keys=True).replace('"', ""), language_code
+
+
+def _two_letters(language_code: str | None) -> str:
+    """Apps may say pt-br; bots set their texts for pt."""
+    return (language_code or "").partition("-")[0]

@@ -1,4 +1,4 @@
-"""A version number that rises with every change and can be awaited: the root of every long poll here.
+"""A version number that rises with every change and can be awaited: the root of every long poll and stream here.
 
 Announcing is synchronous, so a change of state and its announcement are one step of the event loop.
 """
@@ -7,10 +7,11 @@ import asyncio
 
 
 class Changes:
-    """Counts changes and wakes whoever waits for the next one."""
+    """Counts changes and wakes whoever waits for the next one; a change of a part is one of its whole, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, part_of: "Changes | None" = None) -> None:
         self.version = 0
+        self._whole = part_of
         self._next = asyncio.Event()
 
     def announce(self) -> int:
@@ -18,6 +19,8 @@ class Changes:
         self.version += 1
         self._next.set()
         self._next = asyncio.Event()
+        if self._whole:
+            self._whole.announce()
         return self.version
 
     async def wait_beyond(self, version: int, seconds: float) -> None:

@@ -1,8 +1,12 @@
 """A private chat between a person and a bot: its messages, every version of each, and their Bot API shape."""
 
+import asyncio
+import secrets
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from neurocards.simulators.telegram.bots import Bot
 from neurocards.simulators.telegram.changes import Changes
@@ -11,7 +15,9 @@ from neurocards.simulators.telegram.errors import Json
 from neurocards.simulators.telegram.files import StoredFile
 from neurocards.simulators.telegram.markup import Buttons
 
+CALLBACK_SECONDS = 150.0
 _ACTION_SECONDS = 5.0
+_TAPS_KEPT = 100
 
 
 @dataclass(eq=False)
@@ -44,12 +50,13 @@ class Media:
     file: StoredFile
     sizes: tuple[StoredFile, ...] = ()
     cover: tuple[StoredFile, ...] = ()
+    details: Json = field(default_factory=dict)
 
     def as_json(self) -> Json:
         """The message fields that carry it."""
         if self.kind == "photo":
             return {"photo": [size.as_json() for size in self.sizes]}
-        body = self.file.as_json()
+        body = self.file.as_json() | self.details
         if self.cover:
             body["cover"] = [size.as_json() for size in self.cover]
         # Telegram repeats an animation as a document for readers older than animations.
@@ -127,13 +134,54 @@ class Message:
 
 
 @dataclass(eq=False)
+class Callback:
+    """One tap on a button; the app shows a spinner until it is answered."""
+
+    id: str
+    chat: "Chat"
+    message_id: int
+    data: str
+    asked_at: float
+    text: str = ""
+    show_alert: bool = False
+    url: str | None = None
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    version: int = 0
+
+    @property
+    def can_be_answered(self) -> bool:
+        return not self.answered.is_set() and time.monotonic() - self.asked_at <= CALLBACK_SECONDS
+
+    def answer(self, text: str, *, show_alert: bool, url: str | None) -> None:
+        self.text, self.show_alert, self.url = text, show_alert, url
+        self.answered.set()
+        self.version = self.chat.changes.announce()
+
+    def as_json(self) -> Json:
+        return {
+            "id": self.id,
+            "message_id": self.message_id,
+            "data": self.data,
+            "answered": self.answered.is_set(),
+            "text": self.text,
+            "show_alert": self.show_alert,
+            "url": self.url,
+        }
+
+
+@dataclass(eq=False)
 class Chat:
-    """One person's private chat with one bot; every change raises its version."""
+    """One person's private chat with one bot; every change raises its version.
+
+    The key tells it from any other chat there ever was, also from its namesake before a restart.
+    """
 
     bot: Bot
     person: Person
+    changes: Changes
+    key: str = field(default_factory=lambda: secrets.token_hex(6))
     messages: dict[int, Message] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
+    taps: deque[Callback] = field(default_factory=lambda: deque(maxlen=_TAPS_KEPT))
     blocked: bool = False
     keyboard: list[list[str]] | None = None
     _action: tuple[str, float] | None = None
@@ -183,8 +231,21 @@ class Chat:
         message = self.messages.get(message_id)
         return None if message is None or message.deleted else message
 
+    def ask(self, message: Message, data: str) -> Callback:
+        """Remember a tap that the bot has to answer."""
+        callback = Callback(str(secrets.randbits(62)), self, message.message_id, data, time.monotonic())
+        self.taps.append(callback)
+        callback.version = self.changes.announce()
+        return callback
+
     def newest_first(self) -> Iterator[Message]:
         return (message for message in reversed(self.messages.values()) if not message.deleted)
+
+    def page_before(self, message_id: int, limit: int) -> tuple[list[Message], bool]:
+        """Up to `limit` messages before this id, oldest first, and whether there are still earlier ones."""
+        older = (message for message in self.newest_first() if message.message_id < message_id)
+        page = list(islice(older, limit))[::-1]
+        return page, next(older, None) is not None
 
     @property
     def action(self) -> str | None:

@@ -15,7 +15,15 @@ from typing import BinaryIO
 from neurocards.simulators.telegram.errors import Json, bad_request
 
 _CHUNK_BYTES = 1 << 20
-_FOLDER_OF_KIND = {"photo": "photos", "video": "videos", "animation": "animations", "thumbnail": "thumbnails"}
+_FOLDER_OF_KIND = {
+    "photo": "photos",
+    "video": "videos",
+    "animation": "animations",
+    "thumbnail": "thumbnails",
+    "sticker": "stickers",
+    "voice": "voice",
+}
+_SUFFIX_OF_TYPE = {"video/mp4": ".mp4", "image/jpeg": ".jpg", "image/webp": ".webp", "audio/ogg": ".oga"}
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,7 @@ class FileStore:
         self, owner: object, kind: str, blob: Blob, looks: Looks, *, thumbnail: StoredFile | None = None
     ) -> StoredFile:
         """Give a blob an id with which this owner, and nobody else, can name it."""
-        suffix = Path(looks.name or "").suffix or {"video/mp4": ".mp4", "image/jpeg": ".jpg"}.get(
-            looks.mime_type or "", ""
-        )
+        suffix = Path(looks.name or "").suffix or _SUFFIX_OF_TYPE.get(looks.mime_type or "", "")
         file = StoredFile(
             file_id=f"{kind[:2].upper()}{secrets.token_urlsafe(45)}",
             owner=owner,

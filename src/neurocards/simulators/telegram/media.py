@@ -6,17 +6,21 @@ Everything here decodes, so it runs in threads; a few at a time, because a decod
 import asyncio
 import mimetypes
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import av
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
 
 from neurocards.simulators.telegram.errors import bad_request
 from neurocards.simulators.telegram.files import Blob, FileStore, Looks, StoredFile
 
 MAX_PHOTO_BYTES = 10 * 1024 * 1024
 MAX_THUMBNAIL_BYTES = 200_000
+_STICKER_SIDE = 512
+_VOICE_RATE = 48_000
 _LONG_SIDES = (90, 320, 800, 1280, 2560)
 _JPEG_QUALITY = 87
 _MAX_SIDES_SUM = 10_000
@@ -57,6 +61,19 @@ class Studio:
         async with self._seats:
             return await asyncio.to_thread(_look_into, blob.path)
 
+    async def sticker(self, owner: object) -> StoredFile:
+        """A sticker from some set."""
+        async with self._seats:
+            blob = await asyncio.to_thread(_drawn_sticker, self._files)
+        looks = Looks(mime_type="image/webp", width=_STICKER_SIDE, height=_STICKER_SIDE)
+        return self._files.register(owner, "sticker", blob, looks)
+
+    async def voice(self, owner: object, seconds: int) -> StoredFile:
+        """A voice message in which nobody says anything."""
+        async with self._seats:
+            blob = await asyncio.to_thread(_hummed_voice, self._files, seconds)
+        return self._files.register(owner, "voice", blob, Looks(mime_type="audio/ogg", duration=seconds))
+
     async def thumbnail(self, owner: object, blob: Blob) -> StoredFile:
         """A thumbnail within Telegram's limits; anything else is refused."""
         async with self._seats:
@@ -65,6 +82,33 @@ class Studio:
             raise bad_request("wrong thumbnail: a JPEG below 200 kB with sides up to 320 px is expected")
         looks = Looks(mime_type="image/jpeg", width=sides[0], height=sides[1])
         return self._files.register(owner, "thumbnail", blob, looks)
+
+
+def _drawn_sticker(files: FileStore) -> Blob:
+    """A smiling face on nothing, drawn now."""
+    face = Image.new("RGBA", (_STICKER_SIDE, _STICKER_SIDE))
+    pen = ImageDraw.Draw(face)
+    pen.ellipse((16, 16, 496, 496), fill="#ffcc33", outline="#e6a800", width=12)
+    for left in (146, 306):
+        pen.ellipse((left, 160, left + 60, 250), fill="#5a3d00")
+    pen.arc((126, 180, 386, 410), start=20, end=160, fill="#5a3d00", width=26)
+    return files.write(lambda target: face.save(target, "WEBP"))
+
+
+def _hummed_voice(files: FileStore, seconds: int) -> Blob:
+    """A quiet hum, as long as asked, in the format of voice messages."""
+
+    def save(target: BinaryIO) -> None:
+        with av.open(target, "w", format="ogg") as container:
+            track = container.add_stream("libopus", rate=_VOICE_RATE, layout="mono")
+            at = np.arange(seconds * _VOICE_RATE, dtype=np.float32) / _VOICE_RATE
+            hum = (np.sin(2 * np.pi * 220 * at) * np.sin(np.pi * 2 * at) * 6000).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(hum.reshape(1, -1), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = _VOICE_RATE, 0, Fraction(1, _VOICE_RATE)
+            container.mux(track.encode(frame))
+            container.mux(track.encode())
+
+    return files.write(save)
 
 
 def mime_type_of(name: str | None) -> str:

@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from neurocards.simulators.telegram.bots import Bot, StarTransaction
-from neurocards.simulators.telegram.conversation import Chat, Content, Media, Message, Person
+from neurocards.simulators.telegram.conversation import Callback, Chat, Content, Media, Message, Person
 from neurocards.simulators.telegram.entities import NO_TEXT, FormattedText, typed_text
 from neurocards.simulators.telegram.errors import CannotDo, Json
 from neurocards.simulators.telegram.files import Looks
 from neurocards.simulators.telegram.markup import find_button
 from neurocards.simulators.telegram.media import NotAPhoto, mime_type_of
 from neurocards.simulators.telegram.payments import ANSWER_SECONDS, Checkout, CheckoutState, Invoice
-from neurocards.simulators.telegram.world import Callback, World
+from neurocards.simulators.telegram.world import World
 
 _START_PAYLOAD = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _TEXT_LIMIT = 4096
 _CAPTION_LIMIT = 1024
+_CHANNEL_ID = -1_001_000_000_001
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,40 @@ async def send_document(world: World, bot: Bot, person: Person, document: Sent, 
     looks = Looks(name=document.name, mime_type=mime_type_of(document.name))
     file = world.files.register(bot, "document", await world.files.keep(document.stream), looks)
     return _say(world, chat, Content(text, world.remember_media(Media("document", file))))
+
+
+async def send_forwarded(
+    world: World, bot: Bot, person: Person, *, channel: str, text: str = "", photo: Sent | None = None
+) -> Message:
+    """Pass a channel's post on: its words, its photo, or both."""
+    chat = _open_chat(world, bot, person)
+    words = _typed(text, _CAPTION_LIMIT if photo else _TEXT_LIMIT, may_be_empty=photo is not None)
+    media = await _photo(world, bot, photo) if photo else None
+    origin: Json = {
+        "type": "channel",
+        "chat": {"id": _CHANNEL_ID, "title": channel, "username": "simulated_channel", "type": "channel"},
+        "message_id": 1 + secrets.randbelow(10_000),
+        "date": int(time.time()) - 3600,
+    }
+    return _say(world, chat, Content(words, media), service={"forward_origin": origin})
+
+
+async def send_sticker(world: World, bot: Bot, person: Person) -> Message:
+    chat = _open_chat(world, bot, person)
+    details = {"type": "regular", "is_animated": False, "is_video": False, "emoji": "🙂"}
+    media = Media("sticker", await world.studio.sticker(bot), details=details)
+    return _say(world, chat, Content(media=world.remember_media(media)))
+
+
+async def send_voice(world: World, bot: Bot, person: Person, *, seconds: int) -> Message:
+    chat = _open_chat(world, bot, person)
+    media = Media("voice", await world.studio.voice(bot, seconds))
+    return _say(world, chat, Content(media=world.remember_media(media)))
+
+
+def send_location(world: World, bot: Bot, person: Person, *, latitude: float, longitude: float) -> Message:
+    location = {"latitude": latitude, "longitude": longitude}
+    return _say(world, _open_chat(world, bot, person), Content(), service={"location": location})
 
 
 def edit(world: World, bot: Bot, person: Person, message_id: int, text: str) -> Message:

@@ -1,23 +1,20 @@
-"""The HTTP side for people and for tests: play a person, look at chats, order faults, read the calls."""
+"""The HTTP side for people, on the page, in the demo or in tests: act in a chat and look at it."""
 
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, Request, UploadFile
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from neurocards.simulators.telegram import person as acts
 from neurocards.simulators.telegram.bots import Bot
 from neurocards.simulators.telegram.changes import wait_for
 from neurocards.simulators.telegram.conversation import Message, Person
-from neurocards.simulators.telegram.errors import CannotDo, Json
-from neurocards.simulators.telegram.faults import Fault
+from neurocards.simulators.telegram.dependencies import AnyWorld, FilesUrl, WaitSeconds
+from neurocards.simulators.telegram.errors import Json
 from neurocards.simulators.telegram.payments import Checkout
-from neurocards.simulators.telegram.views import chat_view, message_view
+from neurocards.simulators.telegram.views import bubble_view, chat_view, message_view, person_view
 from neurocards.simulators.telegram.world import World
-
-WaitSeconds = Annotated[float, Query(ge=0, le=120)]
 
 
 class _Body(BaseModel):
@@ -37,6 +34,15 @@ class Start(_Body):
 
 class Text(_Body):
     text: str
+
+
+class Voice(_Body):
+    seconds: int = Field(default=2, ge=1, le=60)
+
+
+class Location(_Body):
+    latitude: float = Field(default=55.7539, ge=-90, le=90)
+    longitude: float = Field(default=37.6208, ge=-180, le=180)
 
 
 class EditText(_Body):
@@ -67,10 +73,6 @@ class Payment(_Body):
     link: str | None = None
 
 
-class Redelivery(_Body):
-    update_id: int | None = None
-
-
 @dataclass(frozen=True)
 class Scene:
     """Who acts, towards which bot, in which world."""
@@ -84,22 +86,10 @@ class Scene:
         return message_view(message, files_url=self.files_url)
 
 
-def _world(request: Request) -> World:
-    world = request.app.state.world
-    assert isinstance(world, World)
-    return world
-
-
-def _files_url(request: Request) -> str:
-    # The application may be mounted under any prefix, and a page wants addresses from the root.
-    return f"{request.scope.get('root_path', '')}/sim/files"
-
-
-AnyWorld = Annotated[World, Depends(_world)]
-
-
-async def _scene(request: Request, world: AnyWorld, person_id: Annotated[int, Path()], bot: str | None = None) -> Scene:
-    return Scene(world, world.chosen_bot(bot), world.person(person_id), _files_url(request))
+async def _scene(
+    world: AnyWorld, files_url: FilesUrl, person_id: Annotated[int, Path()], bot: str | None = None
+) -> Scene:
+    return Scene(world, world.chosen_bot(bot), world.person(person_id), files_url)
 
 
 AnyScene = Annotated[Scene, Depends(_scene)]
@@ -108,7 +98,7 @@ router = APIRouter(prefix="/sim")
 
 @router.post("/people")
 async def add_person(world: AnyWorld, body: NewPerson) -> Json:
-    return _person_json(
+    return person_view(
         world.add_person(
             id=body.id,
             first_name=body.first_name,
@@ -120,12 +110,7 @@ async def add_person(world: AnyWorld, body: NewPerson) -> Json:
 
 @router.get("/people")
 async def list_people(world: AnyWorld) -> list[Json]:
-    return [_person_json(person) for person in world.people.values()]
-
-
-@router.get("/bots")
-async def list_bots(world: AnyWorld) -> list[Json]:
-    return [bot.as_user() for bot in world.bots.values()]
+    return [person_view(person) for person in world.people.values()]
 
 
 @router.post("/people/{person_id}/start")
@@ -164,6 +149,37 @@ async def send_album(
     photos = [_sent(photo) for photo in file]
     messages = await acts.send_photos(scene.world, scene.bot, scene.person, photos, caption)
     return [scene.shown(message) for message in messages]
+
+
+@router.post("/people/{person_id}/forward")
+async def forward(
+    scene: AnyScene,
+    channel: Annotated[str, Form(min_length=1)] = "Simulated channel",
+    text: Annotated[str, Form()] = "",
+    file: Annotated[UploadFile | None, File()] = None,
+) -> Json:
+    photo = _sent(file) if file else None
+    message = await acts.send_forwarded(scene.world, scene.bot, scene.person, channel=channel, text=text, photo=photo)
+    return scene.shown(message)
+
+
+@router.post("/people/{person_id}/sticker")
+async def send_sticker(scene: AnyScene) -> Json:
+    return scene.shown(await acts.send_sticker(scene.world, scene.bot, scene.person))
+
+
+@router.post("/people/{person_id}/voice")
+async def send_voice(scene: AnyScene, body: Voice | None = None) -> Json:
+    seconds = (body or Voice()).seconds
+    return scene.shown(await acts.send_voice(scene.world, scene.bot, scene.person, seconds=seconds))
+
+
+@router.post("/people/{person_id}/location")
+async def send_location(scene: AnyScene, body: Location | None = None) -> Json:
+    at = body or Location()
+    return scene.shown(
+        acts.send_location(scene.world, scene.bot, scene.person, latitude=at.latitude, longitude=at.longitude)
+    )
 
 
 @router.post("/people/{person_id}/edit")
@@ -212,8 +228,8 @@ async def unblock(scene: AnyScene) -> Json:
 
 @router.post("/people/{person_id}/language")
 async def change_language(scene: AnyScene, body: Language) -> Json:
-    scene.person.language_code = body.language_code
-    return _person_json(scene.person)
+    scene.world.change_language(scene.person, body.language_code)
+    return person_view(scene.person)
 
 
 @router.post("/people/{person_id}/pay")
@@ -243,53 +259,15 @@ async def chat(scene: AnyScene, since: int = 0, wait: WaitSeconds = 0) -> Json:
     return chat_view(shown, files_url=scene.files_url)
 
 
-@router.get("/files/{file_id}")
-async def file_bytes(world: AnyWorld, file_id: str) -> FileResponse:
-    file = world.files.find(file_id)
-    if file is None:
-        raise HTTPException(404, "no such file")
-    return FileResponse(file.blob.path, media_type=file.looks.mime_type)
-
-
-@router.get("/calls")
-async def calls(
-    world: AnyWorld,
-    method: str | None = None,
-    since: int = 0,
-    limit: Annotated[int, Query(ge=1, le=20_000)] = 20_000,
-) -> Json:
-    """Recorded calls after `since`; go on with `last_id` as the next `since`."""
-    found, last_id = world.calls.after(since, method=method, limit=limit)
-    return {"calls": [call.as_json() for call in found], "last_id": last_id}
-
-
-@router.get("/faults")
-async def list_faults(world: AnyWorld) -> list[Fault]:
-    return world.faults.left
-
-
-@router.post("/faults")
-async def order_fault(world: AnyWorld, body: Fault) -> Fault:
-    world.faults.order(body)
-    return body
-
-
-@router.delete("/faults")
-async def clear_faults(world: AnyWorld) -> list[Fault]:
-    world.faults.clear()
-    return world.faults.left
-
-
-@router.post("/redeliver")
-async def redeliver(world: AnyWorld, body: Redelivery | None = None, bot: str | None = None) -> Json:
-    chosen = world.chosen_bot(bot)
-    return {"update_id": chosen.updates.redeliver(body.update_id if body else None)}
-
-
-def refused(_request: Request, error: Exception) -> JSONResponse:
-    """What cannot be done becomes a status and a sentence."""
-    assert isinstance(error, CannotDo)
-    return JSONResponse({"detail": error.reason}, error.status)
+@router.get("/people/{person_id}/earlier")
+async def earlier(scene: AnyScene, before: int, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> Json:
+    """The messages just before one of them, oldest first, and whether there are still earlier ones."""
+    shown = scene.world.find_chat(scene.bot, scene.person)
+    messages, has_earlier = shown.page_before(before, limit) if shown else ([], False)
+    return {
+        "messages": [bubble_view(message, files_url=scene.files_url) for message in messages],
+        "has_earlier": has_earlier,
+    }
 
 
 def _checkout(scene: Scene, body: Payment | None, *, will_be_paid: bool) -> Checkout:
@@ -310,15 +288,6 @@ def _checkout_json(checkout: Checkout) -> Json:
         "state": checkout.state,
         "error_message": checkout.error_message,
         "telegram_payment_charge_id": checkout.charge_id,
-    }
-
-
-def _person_json(person: Person) -> Json:
-    return {
-        "id": person.id,
-        "first_name": person.first_name,
-        "username": person.username,
-        "language_code": person.language_code,
     }
 
 

@@ -1,6 +1,6 @@
-"""A chat as the person sees it, for pages and tests."""
+"""A chat as the person sees it, for tests and, piece by piece, for the page."""
 
-from neurocards.simulators.telegram.conversation import Chat, Content, Media, Message
+from neurocards.simulators.telegram.conversation import Chat, Content, Media, Message, Person
 from neurocards.simulators.telegram.errors import Json
 
 
@@ -17,6 +17,20 @@ def chat_view(chat: Chat, *, files_url: str) -> Json:
 
 def message_view(message: Message, *, files_url: str) -> Json:
     """One message with its buttons, its media and the versions it had before."""
+    edits = [
+        {
+            "text": edit.content.text.text,
+            "date": edit.date,
+            "buttons": _buttons(edit.content),
+            "media_kind": edit.content.media.kind if edit.content.media else None,
+        }
+        for edit in message.edits
+    ]
+    return bubble_view(message, files_url=files_url) | {"edits": edits}
+
+
+def bubble_view(message: Message, *, files_url: str) -> Json:
+    """One message as it is now; of the versions it had before only their number."""
     content = message.content
     name, html_name = ("caption", "caption_html") if content.media else ("text", "html")
     view: Json = {
@@ -36,20 +50,21 @@ def message_view(message: Message, *, files_url: str) -> Json:
         "reply_to_message_id": message.reply_to.message_id if message.reply_to else None,
         "service": message.service or None,
         "reactions": message.reactions,
-        "edits": [
-            {
-                "text": edit.content.text.text,
-                "date": edit.date,
-                "buttons": _buttons(edit.content),
-                "media_kind": edit.content.media.kind if edit.content.media else None,
-            }
-            for edit in message.edits
-        ],
+        "edit_count": len(message.edits),
         "deleted": message.deleted,
     }
     if content.text.text:
         view |= {name: content.text.text, html_name: content.text.as_html()}
     return view
+
+
+def person_view(person: Person) -> Json:
+    return {
+        "id": person.id,
+        "first_name": person.first_name,
+        "username": person.username,
+        "language_code": person.language_code,
+    }
 
 
 def _buttons(content: Content) -> list[list[Json]]:

@@ -1,60 +1,48 @@
 """The whole state behind the simulator: bots, people, chats, files, open questions, faults and calls.
 
-It knows nothing of HTTP. Bots act on it through `methods`, people through `person`, and every change of a
-chat can be awaited, so that a page can show the same state live.
+It knows nothing of HTTP. Bots act on it through `methods`, people through `person`, and every change, of a
+chat or of anything, can be awaited, so that a page can show the same state live.
 """
 
-import asyncio
 import itertools
 import secrets
-import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from neurocards.simulators.telegram.bots import Bot
 from neurocards.simulators.telegram.calls import CallLog
-from neurocards.simulators.telegram.conversation import Chat, Media, Message, Person
+from neurocards.simulators.telegram.changes import Changes
+from neurocards.simulators.telegram.conversation import Callback, Chat, Media, Message, Person
 from neurocards.simulators.telegram.errors import CannotDo, Json, bad_request, blocked_by_person
-from neurocards.simulators.telegram.faults import FaultKind, Faults
+from neurocards.simulators.telegram.faults import Faults
 from neurocards.simulators.telegram.files import FileStore
 from neurocards.simulators.telegram.media import Studio
 from neurocards.simulators.telegram.payments import Checkout, Invoice
 
-CALLBACK_SECONDS = 150.0
 _CALLBACKS_KEPT = 100_000
 _FIRST_PERSON_ID = 700_000_001
 
 
-@dataclass(eq=False)
-class Callback:
-    """One tap on a button; the app shows a spinner until it is answered."""
+@dataclass(frozen=True)
+class SentUpdate:
+    """An update as its bot gets it; the number orders the updates of all bots."""
 
-    id: str
-    bot: Bot
-    asked_at: float
-    text: str = ""
-    show_alert: bool = False
-    url: str | None = None
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def as_json(self) -> Json:
-        return {
-            "id": self.id,
-            "answered": self.answered.is_set(),
-            "text": self.text,
-            "show_alert": self.show_alert,
-            "url": self.url,
-        }
+    number: int
+    person_id: int
+    body: Json
 
 
 class World:
     """Everything that exists; lives in one event loop."""
 
     def __init__(self, *, calls_kept: int = 200_000) -> None:
+        self.key = secrets.token_hex(6)
+        self.changes = Changes()
+        self.is_closed = False
         self.files = FileStore()
         self.studio = Studio(self.files)
-        self.calls = CallLog(calls_kept)
-        self.faults = Faults()
+        self.calls = CallLog(calls_kept, self.changes)
+        self.faults = Faults(Changes(part_of=self.changes))
         self.people: dict[int, Person] = {}
         self.bots: dict[str, Bot] = {}
         self.callbacks: OrderedDict[str, Callback] = OrderedDict()
@@ -65,9 +53,13 @@ class World:
         self._unclaimed: Bot | None = None
         self._chats: dict[tuple[Bot, int], Chat] = {}
         self._person_ids = itertools.count(_FIRST_PERSON_ID)
+        self._update_numbers = itertools.count(1)
+        self._latest_updates: dict[tuple[Bot, int], SentUpdate] = {}
 
     async def close(self) -> None:
-        """End open long polls and deliveries, and remove the files."""
+        """End open long polls, streams and deliveries, and remove the files."""
+        self.is_closed = True
+        self.changes.announce()
         for chat in self._chats.values():
             chat.changes.announce()
         for bot in self.bots.values():
@@ -109,7 +101,13 @@ class World:
             id = next(number for number in self._person_ids if number not in self.people)
         person = self.people.setdefault(id, Person(id, first_name))
         person.first_name, person.username, person.language_code = first_name, username, language_code
+        self.changes.announce()
         return person
+
+    def change_language(self, person: Person, language_code: str | None) -> None:
+        """Set the person's app to another language; bots hear of it with the next update."""
+        person.language_code = language_code
+        self.changes.announce()
 
     def person(self, person_id: int) -> Person:
         person = self.people.get(person_id)
@@ -117,11 +115,15 @@ class World:
             raise CannotDo(404, f"no person {person_id}")
         return person
 
+    def find_chat(self, bot: Bot, person: Person) -> Chat | None:
+        """The chat of the two, if it has begun."""
+        return self._chats.get((bot, person.id))
+
     def open_chat(self, bot: Bot, person: Person) -> Chat:
         """The chat of the two, begun now if it did not exist."""
-        chat = self._chats.get((bot, person.id))
+        chat = self.find_chat(bot, person)
         if chat is None:
-            chat = self._chats[bot, person.id] = Chat(bot, person)
+            chat = self._chats[bot, person.id] = Chat(bot, person, Changes(part_of=self.changes))
         return chat
 
     def chat_for_bot(self, bot: Bot, chat_id: object, *, must_be_open: bool = True) -> Chat:
@@ -148,18 +150,26 @@ class World:
 
     def notify(self, chat: Chat, kind: str, body: Json) -> None:
         """Send an update to the chat's bot, with whatever trouble its delivery is to meet."""
-        fault = self.faults.take_for_update(kind)
-        chat.bot.updates.push(
+        trouble = self.faults.take_for_update(kind)
+        update = chat.bot.updates.push(
             kind,
             body,
             person_id=chat.person.id,
-            repeats=1 if fault and fault.kind is FaultKind.DELIVER_TWICE else 0,
-            late_seconds=fault.delay_seconds if fault and fault.kind is FaultKind.DELIVER_LATE else 0,
+            repeats=trouble.repeats,
+            late_seconds=trouble.late_seconds,
         )
+        if update:
+            sent = SentUpdate(next(self._update_numbers), chat.person.id, update.as_json())
+            self._latest_updates[chat.bot, chat.person.id] = sent
+            self.changes.announce()
+
+    def latest_update(self, bot: Bot, person_id: int) -> SentUpdate | None:
+        """The last update by which the bot was told of this person."""
+        return self._latest_updates.get((bot, person_id))
 
     def ask_callback(self, chat: Chat, message: Message, data: str) -> Callback:
         """Tell the bot of a tap and remember that it has to be answered."""
-        callback = Callback(str(secrets.randbits(62)), chat.bot, time.monotonic())
+        callback = chat.ask(message, data)
         self.callbacks[callback.id] = callback
         if len(self.callbacks) > _CALLBACKS_KEPT:
             self.callbacks.popitem(last=False)

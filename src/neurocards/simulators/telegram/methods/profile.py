@@ -1,10 +1,9 @@
 """Who the bot is and how it presents itself."""
 
-import json
 import re
 from collections.abc import Awaitable, Callable
 
-from neurocards.simulators.telegram.bots import Bot
+from neurocards.simulators.telegram.bots import Bot, command_key
 from neurocards.simulators.telegram.errors import Json, bad_request
 from neurocards.simulators.telegram.parameters import Parameters
 from neurocards.simulators.telegram.world import World
@@ -62,7 +61,7 @@ def _command_key(world: World, bot: Bot, parameters: Parameters) -> tuple[str, s
         raise bad_request("can't parse BotCommandScope")
     if scope.get("type") == "chat":
         world.chat_for_bot(bot, scope.get("chat_id"), must_be_open=False)
-    return json.dumps(scope, sort_keys=True), parameters.text("language_code")
+    return command_key(scope, parameters.text("language_code"))
 
 
 def _setter(field_name: str, limit: int) -> Callable[[World, Bot, Parameters], Awaitable[bool]]:

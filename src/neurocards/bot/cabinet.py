@@ -1,0 +1,189 @@
+"""The cabinet: commands that open it, and its buttons, which turn its pages in place.
+
+Nothing here is remembered between taps: a button says all that its page needs.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from aiogram import Bot, F, Router
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.filters import Command
+from aiogram.filters.callback_data import CallbackData
+from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
+
+from neurocards.bot import cabinet_screens
+from neurocards.bot.cabinet_screens import CabinetAction, CabinetScreen, CabinetVerb
+from neurocards.bot.keyboards import answer
+from neurocards.db import customers, generations, notices, statements
+from neurocards.db.connection import Database, Transaction
+from neurocards.db.customers import Customer
+from neurocards.db.notices import NoticeKind
+from neurocards.domain.catalogue import Catalogue
+from neurocards.settings import Settings
+from neurocards.texts import LANGUAGES, translate
+
+# The message cannot become a page any more: deleted, too old, or never one with text.
+_NO_PAGE = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "message identifier",
+    "no text in the message",
+)
+
+
+class CabinetTap(CallbackData, prefix="c"):
+    """An action of the cabinet as a button carries it."""
+
+    verb: CabinetVerb
+    older_than: int | None = None
+    newer_than: int | None = None
+    generation_id: UUID | None = None
+    language: str = ""
+
+
+class Cabinet:
+    """The handlers of what belongs to the customer and to no draft."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, settings: Settings) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._settings = settings
+
+    def router(self) -> Router:
+        """To be included behind the consent, and before what answers anything that is left."""
+        router = Router(name="cabinet")
+        # A photo with a command below it is a photo.
+        router.message.register(self.open, Command("cabinet", "balance"), F.text)
+        router.message.register(self.help, Command("help"), F.text)
+        router.callback_query.register(self.tap, CabinetTap.filter())
+        return router
+
+    async def open(self, _message: Message, bot: Bot, customer: Customer) -> None:
+        """The cabinet as a new message."""
+        await _send(bot, customer, await self._home(customer))
+
+    async def help(self, _message: Message, bot: Bot, customer: Customer) -> None:
+        """How it works, what it costs, whom to ask."""
+        page = cabinet_screens.help_page(customer.language, self._catalogue, self._settings.support)
+        await _send(bot, customer, page)
+
+    async def tap(self, query: CallbackQuery, callback_data: CabinetTap, bot: Bot, customer: Customer) -> None:
+        """Turn to a page, or do what the button says. Safe to repeat."""
+        match callback_data.verb:
+            case CabinetVerb.HOME:
+                await _show(query, bot, customer, await self._home(customer))
+            case CabinetVerb.STATEMENT:
+                await _show(query, bot, customer, await self._statement(customer, callback_data))
+            case CabinetVerb.VIDEOS:
+                await _show(query, bot, customer, await self._videos(customer, callback_data))
+            case CabinetVerb.LANGUAGES:
+                await _show(query, bot, customer, cabinet_screens.languages(customer.language))
+            case CabinetVerb.NEW_VIDEO:
+                await _show(query, bot, customer, cabinet_screens.new_video(customer.language))
+            case CabinetVerb.SEND_VIDEO:
+                await self._send_video(query, customer, callback_data.generation_id)
+            case CabinetVerb.SPEAK:
+                await self._speak(query, bot, customer, callback_data.language)
+
+    async def _home(self, customer: Customer) -> CabinetScreen:
+        async def read(tx: Transaction) -> CabinetScreen:
+            balance = await customers.balance(tx, customer.id)
+            return cabinet_screens.home(customer.language, balance, await statements.videos_made(tx, customer.id))
+
+        return await self._database.run(read)
+
+    async def _statement(self, customer: Customer, tap: CabinetTap) -> CabinetScreen:
+        async def read(tx: Transaction) -> CabinetScreen:
+            page = await statements.lines(tx, customer.id, older_than=tap.older_than, newer_than=tap.newer_than)
+            balance = await customers.balance(tx, customer.id)
+            today = (await generations.clock(tx)).date()
+            return cabinet_screens.statement(customer.language, balance, page, today)
+
+        return await self._database.run(read)
+
+    async def _videos(self, customer: Customer, tap: CabinetTap) -> CabinetScreen:
+        async def read(tx: Transaction) -> CabinetScreen:
+            page = await statements.videos(tx, customer.id, older_than=tap.older_than, newer_than=tap.newer_than)
+            today = (await generations.clock(tx)).date()
+            return cabinet_screens.videos(customer.language, page, today)
+
+        return await self._database.run(read)
+
+    async def _send_video(self, query: CallbackQuery, customer: Customer, generation_id: UUID | None) -> None:
+        """Have a video handed over again, once per tap, if it is this customer's."""
+
+        async def request(tx: Transaction) -> bool:
+            if generation_id is None or not await statements.has_video(tx, customer.id, generation_id):
+                return False
+            await notices.request(tx, generation_id, kind=NoticeKind.AGAIN, cause=f"again:{query.id}")
+            return True
+
+        if await self._database.run(request):
+            await answer(query, translate(customer.language, "video-again"))
+        else:
+            await _outdated(query, customer)
+
+    async def _speak(self, query: CallbackQuery, bot: Bot, customer: Customer, language: str) -> None:
+        """Change the language, and show the cabinet in it."""
+        if language not in LANGUAGES:
+            await _outdated(query, customer)
+            return
+        await self._database.run(lambda tx: customers.set_language(tx, customer.id, language))
+        speaking = replace(customer, language=language)
+        await _show(query, bot, speaking, await self._home(speaking), words=translate(language, "language-set"))
+
+
+def data(action: CabinetAction) -> str:
+    """What a button with this action sends back."""
+    return CabinetTap(
+        verb=action.verb,
+        older_than=action.older_than,
+        newer_than=action.newer_than,
+        generation_id=action.generation_id,
+        language=action.language,
+    ).pack()
+
+
+async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: CabinetScreen, *, words: str = "") -> None:
+    """Answer the tap and let the tapped message become the screen; where it cannot, send a new one."""
+    await answer(query, words)
+    if query.message is not None:
+        try:
+            await bot.edit_message_text(
+                screen.text,
+                chat_id=query.message.chat.id,
+                message_id=query.message.message_id,
+                reply_markup=_keyboard(screen),
+            )
+            return
+        except TelegramBadRequest as error:
+            refusal = error.message.lower()
+            if "message is not modified" in refusal:
+                return
+            if not any(known in refusal for known in _NO_PAGE):
+                raise
+    await _send(bot, customer, screen)
+
+
+async def _send(bot: Bot, customer: Customer, screen: CabinetScreen) -> None:
+    await bot.send_message(customer.telegram_id, screen.text, reply_markup=_keyboard(screen))
+
+
+async def _outdated(query: CallbackQuery, customer: Customer) -> None:
+    await answer(query, translate(customer.language, "outdated"), alert=True)
+
+
+def _keyboard(screen: CabinetScreen) -> InlineKeyboardMarkup | None:
+    if not screen.buttons:
+        return None
+    return InlineKeyboardMarkup(
+        inline_keyboard=[
+            [
+                InlineKeyboardButton(text=button.label, callback_data=data(button.action), style=button.style)
+                for button in row
+            ]
+            for row in screen.buttons
+        ]
+    )
