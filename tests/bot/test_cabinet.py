@@ -14,8 +14,8 @@ import pytest
 from bot.chat import Json, Person, Shop, labels, photo
 from bot.test_messenger import clip
 from neurocards.bot import cabinet_screens
-from neurocards.bot.cabinet import data
-from neurocards.bot.cabinet_screens import CabinetAction, CabinetScreen, CabinetVerb
+from neurocards.bot.keyboards import data
+from neurocards.bot.screens import CabinetAction, CabinetVerb, Screen
 from neurocards.catalogue import load_catalogue
 from neurocards.db import customers, generations, statements
 from neurocards.db.connection import Database
@@ -635,7 +635,7 @@ async def test_what_is_not_of_the_cabinet_passes_by(shop: Shop) -> None:
     assert "no longer works" in (await person.forge("other"))["text"]
 
 
-def all_screens(language: str) -> Iterator[CabinetScreen]:
+def all_screens(language: str) -> Iterator[Screen]:
     """Every screen at its longest."""
     largest = 2**63 - 1
     number = VideoNumber(largest, 10, 10)

@@ -9,12 +9,11 @@ from uuid import UUID
 from aiogram import Bot, F, Router
 from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
-from aiogram.filters.callback_data import CallbackData
-from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
+from aiogram.types import CallbackQuery, Message
 
 from neurocards.bot import cabinet_screens
-from neurocards.bot.cabinet_screens import CabinetAction, CabinetScreen, CabinetVerb
-from neurocards.bot.keyboards import answer
+from neurocards.bot.keyboards import CabinetTap, answer, keyboard, send
+from neurocards.bot.screens import CabinetVerb, Screen
 from neurocards.db import customers, generations, notices, statements
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
@@ -31,16 +30,6 @@ _NO_PAGE = (
     "message identifier",
     "no text in the message",
 )
-
-
-class CabinetTap(CallbackData, prefix="c"):
-    """An action of the cabinet as a button carries it."""
-
-    verb: CabinetVerb
-    older_than: int | None = None
-    newer_than: int | None = None
-    generation_id: UUID | None = None
-    language: str = ""
 
 
 class Cabinet:
@@ -62,12 +51,12 @@ class Cabinet:
 
     async def open(self, _message: Message, bot: Bot, customer: Customer) -> None:
         """The cabinet as a new message."""
-        await _send(bot, customer, await self._home(customer))
+        await send(bot, customer.telegram_id, await self._home(customer))
 
     async def help(self, _message: Message, bot: Bot, customer: Customer) -> None:
         """How it works, what it costs, whom to ask."""
         page = cabinet_screens.help_page(customer.language, self._catalogue, self._settings.support)
-        await _send(bot, customer, page)
+        await send(bot, customer.telegram_id, page)
 
     async def tap(self, query: CallbackQuery, callback_data: CabinetTap, bot: Bot, customer: Customer) -> None:
         """Turn to a page, or do what the button says. Safe to repeat."""
@@ -87,15 +76,15 @@ class Cabinet:
             case CabinetVerb.SPEAK:
                 await self._speak(query, bot, customer, callback_data.language)
 
-    async def _home(self, customer: Customer) -> CabinetScreen:
-        async def read(tx: Transaction) -> CabinetScreen:
+    async def _home(self, customer: Customer) -> Screen:
+        async def read(tx: Transaction) -> Screen:
             balance = await customers.balance(tx, customer.id)
             return cabinet_screens.home(customer.language, balance, await statements.videos_made(tx, customer.id))
 
         return await self._database.run(read)
 
-    async def _statement(self, customer: Customer, tap: CabinetTap) -> CabinetScreen:
-        async def read(tx: Transaction) -> CabinetScreen:
+    async def _statement(self, customer: Customer, tap: CabinetTap) -> Screen:
+        async def read(tx: Transaction) -> Screen:
             page = await statements.lines(tx, customer.id, older_than=tap.older_than, newer_than=tap.newer_than)
             balance = await customers.balance(tx, customer.id)
             today = (await generations.clock(tx)).date()
@@ -103,8 +92,8 @@ class Cabinet:
 
         return await self._database.run(read)
 
-    async def _videos(self, customer: Customer, tap: CabinetTap) -> CabinetScreen:
-        async def read(tx: Transaction) -> CabinetScreen:
+    async def _videos(self, customer: Customer, tap: CabinetTap) -> Screen:
+        async def read(tx: Transaction) -> Screen:
             page = await statements.videos(tx, customer.id, older_than=tap.older_than, newer_than=tap.newer_than)
             today = (await generations.clock(tx)).date()
             return cabinet_screens.videos(customer.language, page, today)
@@ -135,18 +124,7 @@ class Cabinet:
         await _show(query, bot, speaking, await self._home(speaking), words=translate(language, "language-set"))
 
 
-def data(action: CabinetAction) -> str:
-    """What a button with this action sends back."""
-    return CabinetTap(
-        verb=action.verb,
-        older_than=action.older_than,
-        newer_than=action.newer_than,
-        generation_id=action.generation_id,
-        language=action.language,
-    ).pack()
-
-
-async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: CabinetScreen, *, words: str = "") -> None:
+async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: Screen, *, words: str = "") -> None:
     """Answer the tap and let the tapped message become the screen; where it cannot, send a new one."""
     await answer(query, words)
     if query.message is not None:
@@ -155,7 +133,7 @@ async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: Cabi
                 screen.text,
                 chat_id=query.message.chat.id,
                 message_id=query.message.message_id,
-                reply_markup=_keyboard(screen),
+                reply_markup=keyboard(screen),
             )
             return
         except TelegramBadRequest as error:
@@ -164,26 +142,8 @@ async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: Cabi
                 return
             if not any(known in refusal for known in _NO_PAGE):
                 raise
-    await _send(bot, customer, screen)
-
-
-async def _send(bot: Bot, customer: Customer, screen: CabinetScreen) -> None:
-    await bot.send_message(customer.telegram_id, screen.text, reply_markup=_keyboard(screen))
+    await send(bot, customer.telegram_id, screen)
 
 
 async def _outdated(query: CallbackQuery, customer: Customer) -> None:
     await answer(query, translate(customer.language, "outdated"), alert=True)
-
-
-def _keyboard(screen: CabinetScreen) -> InlineKeyboardMarkup | None:
-    if not screen.buttons:
-        return None
-    return InlineKeyboardMarkup(
-        inline_keyboard=[
-            [
-                InlineKeyboardButton(text=button.label, callback_data=data(button.action), style=button.style)
-                for button in row
-            ]
-            for row in screen.buttons
-        ]
-    )

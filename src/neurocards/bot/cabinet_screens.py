@@ -3,15 +3,20 @@
 Every screen but help replaces the one before it in the same message, and has a way back.
 """
 
-from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from html import escape
 from itertools import groupby
 from typing import assert_never
-from uuid import UUID
 
-from neurocards.bot.screens import Style, credits_text, template_name
+from neurocards.bot.screens import (
+    Button,
+    CabinetAction,
+    CabinetVerb,
+    Screen,
+    Style,
+    credits_text,
+    template_name,
+)
 from neurocards.db.customers import Balance
 from neurocards.db.statements import Line, LineKind, Page, Video, VideoNumber
 from neurocards.domain.catalogue import Catalogue
@@ -22,47 +27,7 @@ REASON_CHARACTERS = 100
 """Why an operator gave or took credits is shown up to here: a page must fit into a message."""
 
 
-class CabinetVerb(StrEnum):
-    """What a button of the cabinet does. One letter each: a button's data has 64 bytes."""
-
-    HOME = "h"
-    STATEMENT = "s"
-    VIDEOS = "v"
-    SEND_VIDEO = "g"
-    LANGUAGES = "l"
-    SPEAK = "k"
-    NEW_VIDEO = "n"
-
-
-@dataclass(frozen=True)
-class CabinetAction:
-    """What a tap says: the verb and, where it needs one, the neighbour of a page, a video or a language."""
-
-    verb: CabinetVerb
-    older_than: int | None = None
-    newer_than: int | None = None
-    generation_id: UUID | None = None
-    language: str = ""
-
-
-@dataclass(frozen=True)
-class CabinetButton:
-    """A label and what it does."""
-
-    label: str
-    action: CabinetAction
-    style: Style | None = None
-
-
-@dataclass(frozen=True)
-class CabinetScreen:
-    """One message: text with Telegram's HTML, and rows of buttons below it."""
-
-    text: str
-    buttons: tuple[tuple[CabinetButton, ...], ...] = ()
-
-
-def home(language: str, balance: Balance, videos_made: int) -> CabinetScreen:
+def home(language: str, balance: Balance, videos_made: int) -> Screen:
     """What there is, what is set aside for orders in work, what was spent, and the ways on."""
     text = translate(
         language,
@@ -72,7 +37,7 @@ def home(language: str, balance: Balance, videos_made: int) -> CabinetScreen:
         spent=credits_text(language, balance.spent),
         videos=videos_made,
     )
-    return CabinetScreen(
+    return Screen(
         text,
         (
             (_open(language, "cabinet-new-video", CabinetVerb.NEW_VIDEO, Style.PRIMARY),),
@@ -85,26 +50,26 @@ def home(language: str, balance: Balance, videos_made: int) -> CabinetScreen:
     )
 
 
-def statement(language: str, balance: Balance, page: Page[Line], today: date) -> CabinetScreen:
+def statement(language: str, balance: Balance, page: Page[Line], today: date) -> Screen:
     """Every move of credits in words, below its day; the signed amounts sum up to what is available."""
     head = translate(language, "statement", available=_available(language, balance))
     days = [
         "\n".join([_heading(language, day, today), *(_line(language, line) for line in lines)])
         for day, lines in groupby(page.items, lambda line: line.day)
     ]
-    return CabinetScreen(
+    return Screen(
         _paragraphs(head, *(days or [translate(language, "statement-empty")]), _foot(language, page)),
         (*_turning(language, CabinetVerb.STATEMENT, page), (_back(language),)),
     )
 
 
-def videos(language: str, page: Page[Video], today: date) -> CabinetScreen:
+def videos(language: str, page: Page[Video], today: date) -> Screen:
     """The finished videos, each with a button that sends it again."""
     if not page.items:
         text = _paragraphs(translate(language, "my-videos"), translate(language, "my-videos-empty"))
-        return CabinetScreen(text, ((_back(language),),))
+        return Screen(text, ((_back(language),),))
     lines = [_video(language, video, today) for video in page.items]
-    return CabinetScreen(
+    return Screen(
         _paragraphs(
             translate(language, "my-videos"),
             "\n".join(lines),
@@ -114,7 +79,7 @@ def videos(language: str, page: Page[Video], today: date) -> CabinetScreen:
         (
             *(
                 (
-                    CabinetButton(
+                    Button(
                         translate(language, "video-button", video=_video_number(language, video.number)),
                         CabinetAction(CabinetVerb.SEND_VIDEO, generation_id=video.generation_id),
                         Style.PRIMARY,
@@ -128,21 +93,21 @@ def videos(language: str, page: Page[Video], today: date) -> CabinetScreen:
     )
 
 
-def languages(language: str) -> CabinetScreen:
+def languages(language: str) -> Screen:
     """The languages, each in its own words."""
     choices = tuple(
-        CabinetButton(translate(one, f"language-{one}"), CabinetAction(CabinetVerb.SPEAK, language=one), Style.PRIMARY)
+        Button(translate(one, f"language-{one}"), CabinetAction(CabinetVerb.SPEAK, language=one), Style.PRIMARY)
         for one in LANGUAGES
     )
-    return CabinetScreen(translate(language, "language"), (choices, (_back(language),)))
+    return Screen(translate(language, "language"), (choices, (_back(language),)))
 
 
-def new_video(language: str) -> CabinetScreen:
+def new_video(language: str) -> Screen:
     """The request for a photo: with it everything begins."""
-    return CabinetScreen(translate(language, "ask-photo"), ((_back(language),),))
+    return Screen(translate(language, "ask-photo"), ((_back(language),),))
 
 
-def help_page(language: str, catalogue: Catalogue, support: str | None) -> CabinetScreen:
+def help_page(language: str, catalogue: Catalogue, support: str | None) -> Screen:
     """How it works, what it costs, and what to do when something goes wrong."""
     text = translate(
         language,
@@ -151,32 +116,32 @@ def help_page(language: str, catalogue: Catalogue, support: str | None) -> Cabin
         price=_prices(language, catalogue),
     )
     if support is None:
-        return CabinetScreen(text)
+        return Screen(text)
     contact = translate(language, "help-support", support=escape(support, quote=False))
-    return CabinetScreen(f"{text}\n{contact}")
+    return Screen(f"{text}\n{contact}")
 
 
 def _available(language: str, balance: Balance) -> str:
     return credits_text(language, balance.available_free + balance.available_paid)
 
 
-def _open(language: str, key: str, verb: CabinetVerb, style: Style | None = None) -> CabinetButton:
-    return CabinetButton(translate(language, key), CabinetAction(verb), style)
+def _open(language: str, key: str, verb: CabinetVerb, style: Style | None = None) -> Button:
+    return Button(translate(language, key), CabinetAction(verb), style)
 
 
-def _back(language: str) -> CabinetButton:
+def _back(language: str) -> Button:
     return _open(language, "cabinet-back", CabinetVerb.HOME)
 
 
-def _turning(language: str, verb: CabinetVerb, page: Page[Line] | Page[Video]) -> tuple[tuple[CabinetButton, ...], ...]:
+def _turning(language: str, verb: CabinetVerb, page: Page[Line] | Page[Video]) -> tuple[tuple[Button, ...], ...]:
     """The buttons to the neighbouring pages: a row, or none when there is but one page."""
-    row: list[CabinetButton] = []
+    row: list[Button] = []
     if page.newer:
         newer = CabinetAction(verb, newer_than=page.items[0].id)
-        row.append(CabinetButton(translate(language, "page-newer"), newer))
+        row.append(Button(translate(language, "page-newer"), newer))
     if page.older:
         older = CabinetAction(verb, older_than=page.items[-1].id)
-        row.append(CabinetButton(translate(language, "page-older"), older))
+        row.append(Button(translate(language, "page-older"), older))
     return (tuple(row),) if row else ()
 
 

@@ -9,7 +9,7 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup
 
-from neurocards.bot.screens import Action, Screen, Verb
+from neurocards.bot.screens import Action, CabinetAction, CabinetVerb, Screen, Verb
 
 
 class Tap(CallbackData, prefix="t"):
@@ -18,6 +18,16 @@ class Tap(CallbackData, prefix="t"):
     verb: Verb
     order_id: UUID | None = None
     value: str = ""
+
+
+class CabinetTap(CallbackData, prefix="c"):
+    """An action of the cabinet the same way."""
+
+    verb: CabinetVerb
+    older_than: int | None = None
+    newer_than: int | None = None
+    generation_id: UUID | None = None
+    language: str = ""
 
 
 def keyboard(screen: Screen) -> InlineKeyboardMarkup | None:
@@ -35,9 +45,13 @@ def keyboard(screen: Screen) -> InlineKeyboardMarkup | None:
     )
 
 
-def data(action: Action) -> str:
+def data(action: Action | CabinetAction) -> str:
     """What a button with this action sends back."""
-    return Tap(verb=action.verb, order_id=action.order_id, value=action.value).pack()
+    match action:
+        case Action(verb, order_id, value):
+            return Tap(verb=verb, order_id=order_id, value=value).pack()
+        case CabinetAction():
+            return CabinetTap(**vars(action)).pack()
 
 
 async def send(bot: Bot, chat_id: int, screen: Screen) -> int:

@@ -63,6 +63,29 @@ class Action:
     value: str = ""
 
 
+class CabinetVerb(StrEnum):
+    """What a button of the cabinet does. One letter each: a button's data has 64 bytes."""
+
+    HOME = "h"
+    STATEMENT = "s"
+    VIDEOS = "v"
+    SEND_VIDEO = "g"
+    LANGUAGES = "l"
+    SPEAK = "k"
+    NEW_VIDEO = "n"
+
+
+@dataclass(frozen=True)
+class CabinetAction:
+    """What a tap says: the verb and, where it needs one, the neighbour of a page, a video or a language."""
+
+    verb: CabinetVerb
+    older_than: int | None = None
+    newer_than: int | None = None
+    generation_id: UUID | None = None
+    language: str = ""
+
+
 class Style(StrEnum):
     """Colours of buttons; older apps show none."""
 
@@ -76,7 +99,7 @@ class Button:
     """A label and what it does."""
 
     label: str
-    action: Action
+    action: Action | CabinetAction
     style: Style | None = None
 
 
