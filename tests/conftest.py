@@ -9,7 +9,9 @@ import psycopg
 import psycopg.conninfo
 import pytest
 import structlog
+from playwright.async_api import Browser
 
+from browsers import NoBrowser, browser_is_required, find_chromium, running_browser
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
@@ -74,6 +76,19 @@ async def simulators(all_simulators: Addresses) -> AsyncIterator[Simulators]:
         ):
             (await reset).raise_for_status()
         yield Simulators(all_simulators.telegram, all_simulators.kie, all_simulators.openai, client)
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for the session. Where there is none its tests are skipped, unless it is required."""
+    try:
+        find_chromium()
+    except NoBrowser as missing:
+        if browser_is_required():
+            raise
+        pytest.skip(str(missing))
+    async with running_browser() as running:
+        yield running
 
 
 def _create(dsn: str, name: str, *, template: str = "template1") -> str:

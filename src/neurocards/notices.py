@@ -137,8 +137,10 @@ class Outbox:
         """Send until `stop` is set, then finish what is being sent."""
         await self._holding.run(stop)
 
-    async def _claim(self, limit: int, _held: Collection[int]) -> Sequence[Notice]:
-        return await self._database.run(lambda tx: notices.claim(tx, limit=limit, lease_seconds=LEASE_SECONDS))
+    async def _claim(self, limit: int, held: Collection[int]) -> Sequence[Notice]:
+        return await self._database.run(
+            lambda tx: notices.claim(tx, limit=limit, lease_seconds=LEASE_SECONDS, held=held)
+        )
 
     async def _extend(self, held: Sequence[Notice]) -> Collection[int]:
         return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=LEASE_SECONDS))
@@ -161,8 +163,7 @@ class Outbox:
             failure = raised
             logger.warning("notice_failed", failure=str(failure), attempt=notice.attempt)
             await self._record(lambda tx: self._put_off(tx, notice, failure))
-            if failure.kind is FailureKind.PERMANENT and notice.kind in (NoticeKind.AGAIN, NoticeKind.FILE):
-                await self._regret(story)
+            await self._regret(notice, failure, story)
         except Away:
             # The lease runs out and the notice is taken up again.
             logger.warning("notice_interrupted")
@@ -173,6 +174,7 @@ class Outbox:
             kind = FailureKind.TEMPORARY if notice.attempt < MAX_ATTEMPTS else FailureKind.PERMANENT
             crash = Failure(kind, Reason.INTERNAL, repr(error))
             await self._record(lambda tx: self._put_off(tx, notice, crash))
+            await self._regret(notice, crash, story)
         else:
             await self._record(lambda tx: self._finish(tx, notice, sent))
             logger.debug("notice_sent", stage=notice.stage)
@@ -215,7 +217,9 @@ class Outbox:
 
     async def _finish(self, tx: Transaction, notice: Notice, sent: Sent) -> None:
         pause_seconds = self._chat_pause_seconds if sent.changed else 0.0
-        await notices.finish(tx, notice, state="sent", message_id=sent.message_id, pause_seconds=pause_seconds)
+        ours = await notices.finish(tx, notice, state="sent", message_id=sent.message_id, pause_seconds=pause_seconds)
+        if not ours and notice.kind is NoticeKind.STATUS:
+            await notices.tell_again(tx, notice)
         if sent.card_text is not None and sent.changed:
             await orders.set_card(tx, notice.order_id, sent.message_id, sent.card_text)
         if notice.generation_id is not None and sent.file_id is not None:
@@ -237,6 +241,9 @@ class Outbox:
             case FailureKind.TEMPORARY:
                 # No limit: a finished video is owed, however long Telegram is away.
                 pause = min(LONGEST_PAUSE_SECONDS, backoff_seconds(min(notice.attempt, 4)))
+                if notice.kind is NoticeKind.STATUS:
+                    # The edit may have worked: what the card says now is not known.
+                    await orders.forget_card_text(tx, notice.order_id)
                 await notices.put_back(
                     tx, notice, seconds=pause, failure=str(failure), spends_attempt=notice.attempt < 1000
                 )
@@ -250,9 +257,10 @@ class Outbox:
         if notice.kind is NoticeKind.VIDEO and notice.generation_id is not None:
             await generations.reverse(tx, notice.generation_id, reason=Reason.DELIVERY)
 
-    async def _regret(self, story: Story | None) -> None:
-        """Somebody waits for what they asked for; nothing depends on this word, so it is tried once."""
-        if story is not None:
+    async def _regret(self, notice: Notice, failure: Failure, story: Story | None) -> None:
+        """Somebody waits for a past video that will never come; nothing depends on this word, so it is tried once."""
+        requested = notice.kind in (NoticeKind.AGAIN, NoticeKind.FILE)
+        if requested and failure.kind is FailureKind.PERMANENT and story is not None:
             with suppress(Failure, Unreachable):
                 await self._messenger.tell_gone(story)
 

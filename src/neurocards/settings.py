@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     doubt_seconds: Annotated[float, Field(ge=1)] = Field(
         300.0, description="How long a submit whose answer was lost waits for evidence before one more try."
     )
-    support: Annotated[str, Field(max_length=200)] | None = Field(
+    support: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="Where customers get help, shown to them: @name or a link. Without it nothing is promised."
     )
     database_connections: Annotated[int, Field(ge=2)] = Field(10, description="Connections one process may hold.")

@@ -279,7 +279,7 @@ async def test_p11_an_album_gives_its_first_photo_and_one_notice(shop: Shop) -> 
     )
     choice, notice = await person.answers()
     assert "Blogger" in labels(choice)
-    assert "first photo" in notice["text"]
+    assert "first good photo" in notice["text"]
     assert (await counts(shop.database))["drafts"] == 1
 
 
@@ -378,7 +378,8 @@ async def test_a_new_photo_outdates_the_buttons_of_the_old_draft(shop: Shop) -> 
     [old_card] = [one for one in await person.messages() if "Confirm" in labels(one)]
     old = await draft_of(person)
     assert old is not None
-    await person.send(photo(700, 700))
+    [choice] = await person.send(photo(700, 700))
+    assert "we begin a new one" in choice["text"]
     draft = await draft_of(person)
     callback_id = await person.begin_tap("Confirm", message=old_card)
     await shop.settle()

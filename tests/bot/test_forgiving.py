@@ -87,13 +87,13 @@ async def test_p11_an_album_whose_first_picture_is_bad_gives_its_second(shop: Sh
     refusal, choice, notice = await album(person, photo(200, 200), photo(601, 800), photo(602, 800), photo(603, 800))
     assert "too small" in refusal["text"]
     assert "Blogger" in labels(choice)
-    assert "first photo" in notice["text"]
+    assert "first good photo" in notice["text"]
 
 
 async def test_p11_the_words_of_an_album_are_its_description(shop: Shop) -> None:
     person = await shop.regular()
     _, notice = await album(person, photo(601, 800), photo(602, 800), caption="A blue mug")
-    assert "first photo" in notice["text"]
+    assert "first good photo" in notice["text"]
     assert (await the_draft(person)).description == "A blue mug"
 
 
@@ -102,7 +102,7 @@ async def test_p11_the_words_may_stand_below_another_picture_of_the_album(shop: 
     _, notice = await album(person, photo(200, 200), photo(602, 800), caption="Too small to see")
     draft = await the_draft(person)
     assert draft.description is None
-    assert "first photo" not in notice["text"]
+    assert "first good photo" not in notice["text"]
 
 
 async def test_p11_an_edited_description_replaces_it(shop: Shop) -> None:
@@ -444,3 +444,98 @@ async def test_f01_everything_at_once_is_one_order(shop: Shop) -> None:
     await person.answers()
     found = await counts(shop.database)
     assert found["orders"] + found["drafts"] <= 1
+
+
+async def test_p11_a_new_photo_with_words_replaces_the_words_and_says_so(shop: Shop) -> None:
+    person = await shop.regular()
+    await person.send(photo(), caption="A blue mug")
+    await person.tap("‹ Back")
+    await person.answers()
+    [choice] = await person.send(photo(700, 700), caption="A red cup")
+    assert "replaced the description" in choice["text"]
+    assert (await the_draft(person)).description == "A red cup"
+
+
+async def test_p11_words_added_to_a_photo_later_are_its_description(shop: Shop) -> None:
+    person = await shop.regular()
+    await person.send(photo())
+    [choice] = await person.do("edit", {"message_id": await person.said(), "text": "A blue mug"})
+    assert "noted the description" in choice["text"]
+    assert (await the_draft(person)).description == "A blue mug"
+
+
+async def test_p11_an_edit_that_cannot_be_taken_is_said_so(shop: Shop) -> None:
+    person = await shop.regular()
+    await person.send(photo())
+    await person.write("A blue mug")
+    await person.write("with a handle")
+    [choice] = await person.do("edit", {"message_id": await person.said(), "text": "with two handles"})
+    assert "stays as it was" in choice["text"]
+    assert (await the_draft(person)).description == "A blue mug\nwith a handle"
+
+
+@pytest.mark.parametrize("caption", ["/start", "/cancel", "/language", "/help"])
+async def test_p11_a_photo_with_a_command_below_it_is_a_photo(shop: Shop, caption: str) -> None:
+    person = await shop.regular()
+    [choice] = await person.send(photo(), caption=caption)
+    assert "Blogger" in labels(choice)
+
+
+async def again(person: Person) -> list[Json]:
+    """What is said when the last update is handled once more, because whoever handled it died before it said so."""
+    async with person.shop.database.transaction() as tx:
+        await tx.execute(
+            "update updates set state = 'pending', handled_at = null where id = (select max(id) from updates)"
+        )
+    return await person.answers()
+
+
+async def test_f20_a_cancel_that_died_before_its_answer_is_answered(shop: Shop) -> None:
+    person = await shop.shopper()
+    draft = await the_draft(person)
+    await person.tap("Cancel")
+    assert "is forgotten" in words(await person.answers())
+    assert "is forgotten" in words(await again(person))
+    assert await shop.store.size(draft.photo_key or "") is None
+
+
+async def test_f20_a_cancel_that_lost_to_the_order_says_so_however_often(shop: Shop) -> None:
+    person = await shop.shopper()
+    card = next(one for one in reversed(await person.messages()) if "Confirm" in labels(one))
+    await person.tap("Confirm")
+    callback_id = await person.begin_tap("Cancel", message=card)
+    await person.answers()
+    assert await again(person) == []
+    assert "This is order No." in (await shop.get(f"callbacks/{callback_id}"))["text"]
+
+
+async def test_f20_a_typed_count_is_recorded_once(shop: Shop) -> None:
+    person = await shop.shopper()
+    await person.tap("‹ Back")
+    await person.write("3")
+    [card] = await again(person)
+    assert card["caption"].startswith("Please check your order")
+
+
+async def test_f20_a_photo_that_was_ordered_meanwhile_begins_nothing(shop: Shop) -> None:
+    person = await shop.shopper()
+    await person.tap("Confirm")
+    await person.answers()
+    async with shop.database.transaction() as tx:
+        await tx.execute("update updates set state = 'pending', handled_at = null where body->'message' ? 'photo'")
+    assert await person.answers() == []
+    assert await draft_of(person) is None
+
+
+async def test_p12_consent_is_to_the_words_that_were_shown(shop: Shop) -> None:
+    person = await shop.arrive()
+    await person.start()
+    await person.forge("t:a::0")
+    [consent] = await person.answers()
+    assert labels(consent) == ["I agree, let's start"]
+    assert (await person.customer()).consent_version is None
+
+
+async def test_consent_is_asked_once_for_an_album(shop: Shop) -> None:
+    person = await shop.arrive()
+    assert len(await album(person, photo(601, 800), photo(602, 800), photo(603, 800))) == 1

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from bot.chat import labels
 from bot.test_messenger import Waiting, waiting
 from neurocards import maintenance
 from neurocards.bot import TelegramMessenger
-from neurocards.db import generations, notices
+from neurocards.db import generations, notices, outlook
 from neurocards.db.books import figures
-from neurocards.notices import Outbox
+from neurocards.notices import Outbox, Sent, Story
 from shop import advance, claim, violations
 
 __all__ = ["waiting"]
@@ -107,6 +109,50 @@ async def test_p8_a_card_that_says_so_already_is_left_alone(waiting: Waiting) ->
     await waiting.shop.tell()
     assert await states(waiting) == [("accepted", "sent"), ("accepted", "sent")]
     assert await edits(waiting) == before
+
+
+async def test_p8_nobody_edits_a_card_while_another_does(waiting: Waiting) -> None:
+    database = waiting.shop.database
+    async with database.transaction() as tx:
+        [first] = await notices.claim(tx, limit=10, lease_seconds=45)
+        assert not await notices.card_rests(tx, first, seconds=3)
+        await notices.put_back(tx, first, seconds=2, failure="a passing trouble", spends_attempt=True)
+    await database.run(outlook.tell_places)
+    async with database.transaction() as tx:
+        assert await notices.claim(tx, limit=10, lease_seconds=45) == [], "a failure holds up what comes after it"
+    await advance(database, 2.1)
+    async with database.transaction() as tx:
+        [first] = await notices.claim(tx, limit=10, lease_seconds=45)
+        assert await notices.card_rests(tx, first, seconds=3)
+        [second] = await notices.claim(tx, limit=10, lease_seconds=45)
+        assert second.id > first.id
+    await advance(database, 5)
+    async with database.transaction() as tx:
+        assert await notices.claim(tx, limit=10, lease_seconds=45) == [], "the second is being sent"
+    await advance(database, 45)
+    async with database.transaction() as tx:
+        assert await notices.claim(tx, limit=10, lease_seconds=45, held=[first.id]) == [], "it is still in our hands"
+        assert [one.id for one in await notices.claim(tx, limit=10, lease_seconds=45)] == [first.id]
+
+
+async def test_p3_a_sender_that_lost_its_lease_has_the_card_drawn_anew(waiting: Waiting) -> None:
+    shop = waiting.shop
+    shown = shop.outbox._messenger.show_status
+
+    async def slowly(story: Story) -> Sent:
+        sent = await shown(story)
+        async with shop.database.transaction() as tx:
+            # Paused for so long that somebody else has claimed and sent it.
+            await tx.execute("update notices set lease_number = lease_number + 1 where state = 'sending'")
+        return sent
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop.outbox._messenger, "show_status", slowly)
+        assert await shop.outbox.turn() == 1
+        await shop.outbox.idle()
+    async with shop.database.transaction() as tx:
+        cursor = await tx.execute("select count(*) from notices where cause like '%:again:%' and state = 'pending'")
+        assert await cursor.fetchone() == (1,)
 
 
 async def test_the_original_comes_as_a_file_with_its_bytes_as_they_are(waiting: Waiting, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_p8_the_card_tells_the_place_in_the_queue_and_what_was_measured() -> Non
     usual = Usual(low_seconds=130.0, high_seconds=230.0, measured=12)
     now = replace(now, outlook=Outlook(ahead=100, usual=usual))
     assert "More than a hundred videos" in stories.status(now).text
-    assert "Usually ready in 2–4 minutes (by the last 12 videos)." in stories.status(now).text
+    assert "Usually ready in 2–4 minutes (based on the last 12 videos)." in stories.status(now).text
     late = replace(now, now=NOW + timedelta(seconds=231))
     assert "longer than usual" in stories.status(late).text
     assert "Usually ready" not in stories.status(late).text

@@ -192,9 +192,7 @@ def all_screens(language: str) -> Iterator[Screen]:
     for question, template in product(Question, CATALOGUE.templates):
         chosen = Draft(**{**vars(draft), "template": template})
         for available in (0, 5, 100):
-            yield screens.ask(
-                language, question, chosen, CATALOGUE, available_credits=available, support="<@help> & more"
-            )
+            yield screens.ask(language, question, chosen, CATALOGUE, available_credits=available, support="&" * 100)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -224,8 +222,15 @@ def test_what_a_person_typed_is_no_markup(language: str) -> None:
 def test_what_stands_below_a_photo_fits_into_a_caption(language: str) -> None:
     with_photo = [screen for screen in all_screens(language) if screen.photo_key]
     assert with_photo
-    for screen in with_photo:
-        assert len(unescape(re.sub(r"<[^>]*>", "", screen.text))) <= 1024
+    lines = [
+        translate(language, "description-replaced"),
+        translate(language, "edit-not-taken"),
+        translate(language, "price-changed"),
+        *(screens.unexpected(language, kind, Question.CONFIRMATION) for kind in Kind),
+        *(screens.photo_refused(language, fault).text for fault in PhotoFault),
+    ]
+    for screen, line in product(with_photo, lines):
+        assert len(unescape(re.sub(r"<[^>]*>", "", screen.after(line).text))) <= 1024
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,9 @@ class Conversation:
         """Commands first: they work in every state. To be included last: it answers whatever is left."""
         router = Router(name="conversation")
         on = router.message.register
-        on(self.start, CommandStart())
-        on(self.cancel, Command("cancel"))
+        # A photo with a command below it is a photo.
+        on(self.start, CommandStart(), F.text)
+        on(self.cancel, Command("cancel"), F.text)
         on(self.picture, with_picture)
         on(self.text, F.text, ~F.text.startswith("/"))
         on(self.anything_else)
@@ -84,19 +85,26 @@ class Conversation:
         words = await self._words_with(message, event_update, customer)
         too_long = words is not None and len(words.text) > MAX_DESCRIPTION_CHARACTERS
 
-        async def begin(tx: Transaction) -> Draft | None:
+        async def begin(tx: Transaction) -> tuple[bool, Draft | None]:
+            if await orders.has_photo(tx, photo_key):
+                return False, None
             if picture.is_photo:
                 await photos.keep_file_id(tx, photo_key, picture.file_id)
-            return await _begin(tx, customer, photo_key, None if too_long else words)
+            return True, await _begin(tx, customer, photo_key, None if too_long else words)
 
-        replaced = await self._database.run(begin)
-        if replaced is not None:
-            await self._forget_photo(replaced)
-        lines = [translate(customer.language, "photo-taken")]
+        begun, before = await self._database.run(begin)
+        if not begun:
+            # Handled before: it was ordered while we were away.
+            return
+        replaced = before is not None and before.photo_key not in (None, photo_key)
+        if before is not None and replaced:
+            await self._forget_photo(before)
+        lines = [translate(customer.language, "photo-anew" if replaced else "photo-taken")]
         if too_long:
             lines.append(translate(customer.language, "words-too-long", limit=MAX_DESCRIPTION_CHARACTERS))
         elif words is not None:
-            lines.append(translate(customer.language, "words-noted"))
+            rewritten = before is not None and before.photo_key is None and before.description is not None
+            lines.append(translate(customer.language, "description-replaced" if rewritten else "words-noted"))
         await self._questions.ask(bot, customer, line=" ".join(lines))
 
     async def text(self, message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
@@ -125,7 +133,18 @@ class Conversation:
         """An edited description replaces the one before, also on a card; other edits are none of our business."""
         words = (message.text or message.caption or "").strip()
         _, draft = await self._questions.current(customer)
-        if draft is None or draft.description_message_id != message.message_id:
+        if draft is None:
+            return
+        photo_key = _photo_key(bot, message.chat.id, message.message_id, int(message.date.timestamp()))
+        if draft.description is None and draft.photo_key == photo_key and words:
+            # A photo that has been given its words later.
+            question = self._questions.open(draft)
+            await self._describe(bot, customer, draft, question, Words(words, message.message_id))
+            return
+        if draft.description_message_id is None and draft.description is not None:
+            await self._questions.ask(bot, customer, line=translate(customer.language, "edit-not-taken"))
+            return
+        if draft.description_message_id != message.message_id:
             return
         if draft.description == words:
             if repeated:
@@ -275,20 +294,18 @@ async def with_picture(message: Message) -> dict[str, Picture] | bool:
 
 
 async def _begin(tx: Transaction, customer: Customer, photo_key: str, words: Words | None) -> Draft | None:
-    """Begin the draft of a photo, or complete the one that lacks it, once; returns a draft that it replaces."""
-    draft = await drafts.find(tx, customer.id)
-    if (draft is not None and draft.photo_key == photo_key) or await orders.has_photo(tx, photo_key):
-        return None
-    replaced = None
+    """Begin the draft of a photo, or complete the one that lacks it, once; returns the draft as it was before."""
+    before = draft = await drafts.find(tx, customer.id)
+    if draft is not None and draft.photo_key == photo_key:
+        return before
     if draft is not None and draft.photo_key is None:
         await drafts.answer(tx, draft.order_id, photo_key=photo_key)
     else:
-        replaced = await drafts.discard(tx, customer.id)
         choices = drafts.Choices(photo_key=photo_key, template=None, description=None, wishes=None, count=None)
         draft = await drafts.begin(tx, customer.id, order_id=uuid5(NAMESPACE_URL, photo_key), choices=choices)
     if words is not None:
         await drafts.describe(tx, draft.order_id, words.text, message_id=words.message_id)
-    return replaced
+    return before
 
 
 def _photo_key(bot: Bot, chat_id: int, message_id: int, date: int) -> str:
@@ -299,7 +316,11 @@ def _photo_key(bot: Bot, chat_id: int, message_id: int, date: int) -> str:
 
 def _was_recorded(draft: Draft, words: str, message_id: int) -> bool:
     description = draft.description or ""
-    return draft.description_message_id == message_id or words == draft.wishes or description.endswith(f"\n{words}")
+    return (
+        draft.description_message_id == message_id
+        or words in (draft.wishes, str(draft.count))
+        or description.endswith(f"\n{words}")
+    )
 
 
 def _kind(message: Message) -> Kind:

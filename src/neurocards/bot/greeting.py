@@ -2,7 +2,7 @@
 
 from aiogram import Bot, F, Router
 from aiogram.filters import Command
-from aiogram.types import CallbackQuery, Message
+from aiogram.types import CallbackQuery, Message, Update
 
 from neurocards import payments
 from neurocards.bot import screens
@@ -10,7 +10,7 @@ from neurocards.bot.keyboards import Tap, answer, become, disarm, send
 from neurocards.bot.people import CONSENT_VERSION, lacks_consent, unconsented
 from neurocards.bot.questions import Questions
 from neurocards.bot.screens import Screen, Verb
-from neurocards.db import customers
+from neurocards.db import customers, updates
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.settings import Settings
@@ -28,7 +28,7 @@ class Greeting:
     def router(self) -> Router:
         """To be included before every other router."""
         router = Router(name="greeting")
-        router.message.register(self.language, Command("language"))
+        router.message.register(self.language, Command("language"), F.text)
         router.message.register(self.ask_consent, unconsented)
         router.callback_query.register(self.speak, Tap.filter(F.verb == Verb.SPEAK))
         router.callback_query.register(self.agree, Tap.filter(F.verb == Verb.AGREE))
@@ -39,8 +39,15 @@ class Greeting:
         """Offer the languages."""
         await send(bot, customer.telegram_id, screens.choose_language(customer.language))
 
-    async def ask_consent(self, _message: Message, bot: Bot, customer: Customer) -> None:
-        """Whatever somebody says who has not agreed yet: this comes first."""
+    async def ask_consent(self, message: Message, event_update: Update, bot: Bot, customer: Customer) -> None:
+        """Whatever somebody says who has not agreed yet: this comes first. Once for an album."""
+        group = message.media_group_id
+        if group is not None:
+            before = await self._database.run(
+                lambda tx: updates.album_before(tx, event_update.update_id, customer.telegram_id, group)
+            )
+            if before.messages > 0:
+                return
         await send(bot, customer.telegram_id, screens.consent(customer.language, CONSENT_VERSION))
 
     async def ask_consent_first(self, query: CallbackQuery, bot: Bot, customer: Customer) -> None:
@@ -67,8 +74,13 @@ class Greeting:
         else:
             await self._questions.ask(bot, customer)
 
-    async def agree(self, query: CallbackQuery, bot: Bot, customer: Customer, repeated: bool = False) -> None:
-        """Consent and the free credits, together and once."""
+    async def agree(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
+        """Consent and the free credits, together and once. Only to the words that are in force."""
+        if callback_data.value != str(CONSENT_VERSION):
+            await self.ask_consent_first(query, bot, customer)
+            return
         gift_credits = self._settings.welcome_credits
 
         async def consent(tx: Transaction) -> tuple[bool, bool]:

@@ -54,10 +54,10 @@ class Repeats:
             return replaced
 
         replaced = await self._database.run(begin)
-        await answer(query)
-        await self._questions.ask(bot, customer)
         if replaced is not None and replaced.photo_key is not None:
             await self._pictures.forget(replaced.photo_key)
+        await answer(query)
+        await self._questions.ask(bot, customer)
 
     async def original(self, query: CallbackQuery, callback_data: Tap, customer: Customer) -> None:
         """Have the video's own bytes sent: apps may show less of a video, and sellers upload the file elsewhere."""

@@ -18,7 +18,7 @@ from neurocards.domain.orders import (
 from neurocards.media.photos import PhotoFault
 from neurocards.texts import LANGUAGES, translate
 
-CARD_DESCRIPTION_CHARACTERS = 400
+CARD_DESCRIPTION_CHARACTERS = 350
 CARD_WISHES_CHARACTERS = 150
 
 
@@ -132,7 +132,7 @@ class Kind(StrEnum):
 
 def consent(language: str, version: int) -> Screen:
     """What happens to a photo, and one button to agree."""
-    agree = Button(translate(language, "consent-agree"), Action(Verb.AGREE), Style.SUCCESS)
+    agree = Button(translate(language, "consent-agree"), Action(Verb.AGREE, value=str(version)), Style.SUCCESS)
     return Screen(translate(language, "consent", version=version), ((agree,),))
 
 
@@ -271,9 +271,9 @@ def ask_script(language: str, draft: Draft) -> Screen:
     )
 
 
-def ask_extension(language: str) -> Screen:
+def ask_extension(language: str, order_id: UUID) -> Screen:
     """What to add to the script."""
-    return Screen(translate(language, "ask-extension"))
+    return Screen(translate(language, "ask-extension"), ((_cancel(language, order_id),),))
 
 
 def ask_count(language: str, order_id: UUID, price_credits: int) -> Screen:

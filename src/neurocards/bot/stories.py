@@ -138,7 +138,8 @@ def _stage(story: Story, generation: Generation) -> Stage:
     attempt = story.attempts.get(generation.id)
     if attempt is not None and attempt.state is AttemptState.SUCCEEDED:
         return Stage.CHECKING
-    if generation.frame_url is not None:
+    if generation.prompt is not None:
+        # Also while the frame is uploaded anew after a bad clip: the script is not written twice.
         return Stage.GENERATING
     return Stage.PROMPT if generation.state is GenerationState.PROCESSING else Stage.ACCEPTED
 

@@ -92,7 +92,7 @@ class Taps:
             await self._outdated(query, customer, callback_data.order_id)
             return
         await answer(query)
-        await send(bot, customer.telegram_id, screens.ask_extension(customer.language))
+        await send(bot, customer.telegram_id, screens.ask_extension(customer.language, draft.order_id))
 
     async def choose_count(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
@@ -130,13 +130,15 @@ class Taps:
         if not stepped and not (repeated and draft is not None and draft.order_id in (order_id, renewed(order_id))):
             await self._outdated(query, customer, order_id)
             return
+        if stepped and left is Question.TEMPLATE and draft is not None and draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
         await answer(query)
         await vanish(query)
         await self._questions.ask(bot, customer)
-        if stepped and left is Question.TEMPLATE and draft is not None and draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
 
-    async def confirm(self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer) -> None:
+    async def confirm(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
         """The order. Its card is from now on the outbox's: it becomes the status card by the first notice."""
         language = customer.language
         try:
@@ -155,8 +157,7 @@ class Taps:
             case Outcome.OUTDATED:
                 await answer(query, translate(language, "outdated"), alert=True)
                 _, draft = await self._questions.current(customer)
-                if draft is not None and draft.order_id == callback_data.order_id:
-                    # The process died between sending this card and recording its price.
+                if draft is not None and _still_to_show(draft, callback_data.order_id, repeated=repeated):
                     await self._questions.ask(bot, customer)
             case Outcome.NOT_ENOUGH_CREDITS:
                 words = screens.not_enough(
@@ -170,20 +171,23 @@ class Taps:
                 await disarm(query)
                 await self._questions.ask(bot, customer, line=translate(language, "price-changed"))
 
-    async def cancel(self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer) -> None:
+    async def cancel(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
         """Forget this draft and its photo."""
         order_id = callback_data.order_id
         if order_id is None:
             await self.unknown(query, customer)
             return
         draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id, order_id=order_id))
-        if draft is None:
+        if draft is not None and draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
+        # Handled before and not answered, it was this very tap that forgot the draft, unless an order says otherwise.
+        if draft is None and not (repeated and await self._order_number(customer, order_id) is None):
             await self._outdated(query, customer, order_id)
             return
         await answer(query)
         await disarm(query)
-        if draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
         await send(bot, customer.telegram_id, screens.Screen(translate(customer.language, "cancelled")))
 
     async def unknown(self, query: CallbackQuery, customer: Customer) -> None:
@@ -253,3 +257,8 @@ class Taps:
             return None
         order = await self._database.run(lambda tx: orders.find(tx, order_id))
         return order.number if order is not None and order.customer_id == customer.id else None
+
+
+def _still_to_show(draft: Draft, order_id: UUID | None, *, repeated: bool) -> bool:
+    """Whether the process died between a card and the record of its price, or before the card with a new price."""
+    return draft.order_id == order_id or (repeated and order_id is not None and draft.order_id == renewed(order_id))

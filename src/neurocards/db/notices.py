@@ -51,11 +51,12 @@ def _notice(
     return Notice(id, customer_id, order_id, generation_id, NoticeKind(kind), stage, attempt, lease_number)
 
 
-async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Notice]:
+async def claim(tx: Transaction, *, limit: int, lease_seconds: float, held: Collection[int] = ()) -> list[Notice]:
     """Take the first open notice of up to `limit` customers who may be written to now.
 
-    A later notice of the same customer waits until the first has ended, whichever process sends it. A lease that
-    expired makes a notice claimable again: its sender died, and whether it was sent is not known.
+    One at a time per customer, in order, whichever process sends it; only a status whose card rests is passed by. A
+    lease that expired makes a notice claimable again, but not by whoever still holds it: its sender died, and whether
+    it was sent is not known.
     """
     cursor = tx.cursor(row_factory=kwargs_row(_notice))
     await cursor.execute(
@@ -66,15 +67,17 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
               join chats c on c.customer_id = n.customer_id
              where (n.state = 'pending' or n.lease_expires_at < clock_now())
                and n.state in ('pending', 'sending')
-               and n.send_at <= clock_now()
+               and n.send_at <= clock_now() and n.id <> all(%(held)s)
                and c.unreachable_since is null and c.write_after <= clock_now()
                and not exists (
-                   select from notices earlier
-                    where earlier.customer_id = n.customer_id and earlier.id < n.id
-                      and earlier.state in ('pending', 'sending')
-                      -- A card that rests holds nobody up: when it is edited it will say what is true by then.
-                      and not (earlier.kind = 'status' and earlier.state = 'pending'
-                               and earlier.send_at > clock_now()))
+                   select from notices other
+                    where other.customer_id = n.customer_id and other.id <> n.id
+                      and other.state in ('pending', 'sending')
+                      and (other.state = 'sending' and other.lease_expires_at >= clock_now()
+                           or other.id < n.id
+                           -- A card that rests holds nobody up: when it is edited it will say what is true by then.
+                           and not (other.kind = 'status' and other.state = 'pending'
+                                    and other.failure is null and other.send_at > clock_now())))
              order by n.id
              limit %(limit)s
                for update of n skip locked
@@ -86,7 +89,7 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[No
          where notices.id = first.id
         returning notices.id, customer_id, order_id, generation_id, kind, stage, attempt, lease_number
         """,
-        {"limit": limit, "lease_seconds": lease_seconds},
+        {"limit": limit, "lease_seconds": lease_seconds, "held": list(held)},
     )
     return await cursor.fetchall()
 
@@ -127,20 +130,49 @@ async def overtaken(tx: Transaction, notice: Notice) -> bool:
 
 
 async def card_rests(tx: Transaction, notice: Notice, *, seconds: float) -> bool:
-    """Put the status back if its card was edited less than `seconds` ago; what comes after it need not wait."""
+    """Reserve the card for an edit now; if it was edited or reserved less than `seconds` ago, put the status back.
+
+    What comes after a status that was put back need not wait for it.
+    """
     cursor = await tx.execute(
+        "update orders set card_shown_at = clock_now() where id = %(order_id)s"
+        " and coalesce(card_shown_at <= clock_now() - make_interval(secs => %(seconds)s), true)",
+        {"order_id": notice.order_id, "seconds": seconds},
+    )
+    if cursor.rowcount == 1:
+        return False
+    await tx.execute(
         """
         update notices
-           set state = 'pending', lease_expires_at = null,
+           set state = 'pending', lease_expires_at = null, failure = null,
                send_at = orders.card_shown_at + make_interval(secs => %(seconds)s)
           from orders
          where notices.id = %(id)s and lease_number = %(number)s and state = 'sending'
            and orders.id = notices.order_id
-           and orders.card_shown_at > clock_now() - make_interval(secs => %(seconds)s)
         """,
         {"seconds": seconds, "id": notice.id, "number": notice.lease_number},
     )
-    return cursor.rowcount == 1
+    return True
+
+
+async def tell_again(tx: Transaction, notice: Notice) -> None:
+    """Write the same status once more, to be rendered anew: two senders may have edited the card in any order."""
+    await tx.execute(
+        """
+        insert into notices (customer_id, order_id, generation_id, kind, cause, stage)
+        values (%(customer_id)s, %(order_id)s, %(generation_id)s, 'status',
+                format('status:%%s:again:%%s:%%s', %(order_id)s, %(id)s::bigint, %(number)s::bigint), %(stage)s)
+        on conflict (cause) do nothing
+        """,
+        {
+            "customer_id": notice.customer_id,
+            "order_id": notice.order_id,
+            "generation_id": notice.generation_id,
+            "id": notice.id,
+            "number": notice.lease_number,
+            "stage": notice.stage,
+        },
+    )
 
 
 async def finish(

@@ -88,6 +88,11 @@ async def has_photo(tx: Transaction, photo_key: str) -> bool:
     return await cursor.fetchone() == (True,)
 
 
+async def forget_card_text(tx: Transaction, order_id: UUID) -> None:
+    """Record that nobody knows what the status card says."""
+    await tx.execute("update orders set card_text = null where id = %s", [order_id])
+
+
 async def set_card(tx: Transaction, order_id: UUID, message_id: int, text: str) -> None:
     """Record which message is the order's status card from now on, and what it says."""
     await tx.execute(

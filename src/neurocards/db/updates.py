@@ -183,7 +183,7 @@ async def album_before(tx: Transaction, update_id: int, person: int, album: str)
 async def words_just_before(tx: Transaction, update_id: int, person: int, *, since: datetime) -> Words | None:
     """The text message that came in right before this update and was sent with it; None if there is none.
 
-    Somebody who forwards a post with a comment, or sends a photo after its description, sends the words first.
+    Of a post that is forwarded with a comment, the comment comes first.
     """
     cursor = tx.cursor(row_factory=class_row(Words))
     await cursor.execute(

@@ -22,7 +22,7 @@ comment on column notices.kind is
 
 -- An estimate is what the last videos took.
 create index generations_measured on generations (finished_at desc) where state = 'completed';
-create index attempts_measured on attempts (ended_at desc) where state = 'succeeded';
+create index attempts_measured on attempts (model, ended_at desc) where state = 'succeeded';
 
 create index orders_of_photo on orders (photo_key);
 

@@ -64,10 +64,11 @@ photo-fault-too-many-bytes = The file is larger than 20 MB: send it as a photo i
 photo-fault-too-many-pixels = The picture has more than 50 megapixels: send it as a photo instead of a file, or make it smaller.
 photo-fault-too-small = The photo is too small: its short side needs at least 300 pixels.
 photo-fault-too-long = The photo is too long and narrow: the long side may be three times the short one at most.
-album-first-only = I took the first photo of the album: one order needs one photo.
+album-first-only = I took the first good photo of the album: one order needs one photo.
 words-noted = I have noted the description.
 words-added = I have added that to the description.
 words-too-long = The text with the photo is longer than { $limit } characters, so I did not take it: please describe the product shorter when I ask.
+edit-not-taken = The description stays as it was: an edit of that message does not change it. To replace the description, go back to it with the button.
 description-replaced = I have replaced the description with the new one.
 extension-too-long = Together that would be { $length } of { $limit } characters: please add less, or replace the whole text.
 
@@ -86,6 +87,7 @@ kind-other = I cannot work with a message like this.
 ## Questions
 
 photo-taken = The photo is fine!
+photo-anew = The photo is fine! The earlier order is forgotten, we begin a new one with this photo.
 choose-template =
     What kind of video shall it be?
 

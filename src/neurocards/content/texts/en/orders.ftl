@@ -15,11 +15,11 @@ status-ahead = { $ahead ->
     [one] One video is before you in the queue.
    *[other] { $ahead } videos are before you in the queue.
 }
-usual-seconds = Usually ready in { $low }–{ $high } seconds (by the last { $measured } videos).
+usual-seconds = Usually ready in { $low }–{ $high } seconds (based on the last { $measured } videos).
 usual-minutes = Usually ready in { $low }–{ $high } { $high ->
     [one] minute
    *[other] minutes
-} (by the last { $measured } videos).
+} (based on the last { $measured } videos).
 status-late = This takes longer than usual, and we are watching it. If it is not done in time, your credits come back by themselves.
 status-cheer = You can close the chat: the video will come by itself.
 status-summary = <b>Done: { $delivered } of { $total }.</b>
@@ -28,7 +28,7 @@ status-refunded = Returned: { $credits }.
 repeat-product = Once more with this product
 repeat-all = Same again
 repeat-photo = Another photo
-repeat-words = Other words
+repeat-words = Another description
 original = Original as a file
 sending-file = Sending the file…
 video-gone = The video of order No. { $number } cannot be sent any more: the file is gone. Write us the order number and we look into it.
