@@ -30,7 +30,7 @@ from shop import VIDEO, advance, claim, counts, make_video, new_customer, new_dr
 DAY_SECONDS = 86_400
 TODAY = date(2026, 11, 23)
 BALANCE = Balance(1_000_000, 0, 1_000_000, 1_000_000)
-AMOUNT = re.compile(r"([+−]?)(\d[\d,\xa0\u202f]*) · ")
+AMOUNT = re.compile(r"(?:([+−])(\d[\d,\xa0\u202f]*)|✓) · ")
 
 
 async def order(shop: Shop, person: Person, *, videos: int = 1, price: int = 1) -> list[Job]:
@@ -105,7 +105,7 @@ def change(line: str) -> int:
     """The signed amount that a line begins with."""
     found = AMOUNT.match(line)
     assert found is not None
-    amount = int(re.sub(r"\D", "", found[2]))
+    amount = int(re.sub(r"\D", "", found[2] or "0"))
     return -amount if found[1] == "−" else amount
 
 
@@ -177,9 +177,9 @@ async def test_every_credit_is_told_in_words(shop: Shop) -> None:
     assert told(newest) == [
         "−10 · taken off your balance: money back",
         f"+1 · payment returned for order No. {number}, video 3 of 3: the video could not be handed over",
-        f"0 · paid for order No. {number}, video 3 of 3: 1 credit of what was set aside",
+        f"✓ · paid for order No. {number}, video 3 of 3: 1 credit of what was set aside",
         f"+1 · came back for order No. {number}, video 2 of 3: the service refused it by its rules",
-        f"0 · paid for order No. {number}, video 1 of 3: 1 credit of what was set aside",
+        f"✓ · paid for order No. {number}, video 1 of 3: 1 credit of what was set aside",
         f"−1 · set aside for order No. {number}, video 3 of 3",
         f"−1 · set aside for order No. {number}, video 2 of 3",
         f"−1 · set aside for order No. {number}, video 1 of 3",
@@ -200,7 +200,7 @@ async def test_the_statement_in_russian(shop: Shop) -> None:
     statement = await shown(person, cabinet["message_id"])
     number = await number_of(shop.database, job)
     assert told(statement) == [
-        f"0 · оплачен заказ № {number}: 2 кредита из отложенного",
+        f"✓ · оплачен заказ № {number}: 2 кредита из отложенного",
         f"−2 · отложено на заказ № {number}",
         f"+1 · вернулось за заказ № {number - 1}: наша ошибка",
         f"−1 · отложено на заказ № {number - 1}",

@@ -41,7 +41,7 @@ async def test_p11_photo_and_text_sent_together(shop: Shop) -> None:
     await shop.post(f"people/{person.id}/photo", files={"file": ("mug.jpg", photo())})
     await shop.post(f"people/{person.id}/text", {"text": "A blue mug"})
     first, second = await person.answers()
-    assert "Blogger" in labels(first)
+    assert "The photo is fine!" in first["text"]
     assert "noted the description" in second["text"]
     assert "Blogger" in labels(second)
     assert (await the_draft(person)).description == "A blue mug"
@@ -84,25 +84,23 @@ async def album(person: Person, *pictures: bytes, caption: str = "") -> list[Jso
 
 async def test_p11_an_album_whose_first_picture_is_bad_gives_its_second(shop: Shop) -> None:
     person = await shop.regular()
-    refusal, choice, notice = await album(person, photo(200, 200), photo(601, 800), photo(602, 800), photo(603, 800))
+    refusal, choice = await album(person, photo(200, 200), photo(601, 800), photo(602, 800), photo(603, 800))
     assert "too small" in refusal["text"]
     assert "Blogger" in labels(choice)
-    assert "first good photo" in notice["text"]
+    assert "first good photo" in choice["text"]
 
 
 async def test_p11_the_words_of_an_album_are_its_description(shop: Shop) -> None:
     person = await shop.regular()
-    _, notice = await album(person, photo(601, 800), photo(602, 800), caption="A blue mug")
-    assert "first good photo" in notice["text"]
+    [choice] = await album(person, photo(601, 800), photo(602, 800), caption="A blue mug")
+    assert "first good photo" in choice["text"]
     assert (await the_draft(person)).description == "A blue mug"
 
 
-async def test_p11_the_words_may_stand_below_another_picture_of_the_album(shop: Shop) -> None:
+async def test_p11_the_words_below_a_picture_that_is_refused_are_not_its_neighbours(shop: Shop) -> None:
     person = await shop.regular()
-    _, notice = await album(person, photo(200, 200), photo(602, 800), caption="Too small to see")
-    draft = await the_draft(person)
-    assert draft.description is None
-    assert "first good photo" not in notice["text"]
+    await album(person, photo(200, 200), photo(602, 800), caption="Too small to see")
+    assert (await the_draft(person)).description is None
 
 
 async def test_p11_an_edited_description_replaces_it(shop: Shop) -> None:
@@ -184,7 +182,7 @@ async def test_an_own_script_is_approved_extended_and_replaced(shop: Shop) -> No
     await person.answers()
     [script] = await person.write("The mug <b>falls</b>")
     assert "The mug <b>falls</b>" in script["text"]
-    assert labels(script) == ["Approve", "Extend", "Replace", "Cancel"]
+    assert labels(script) == ["Approve", "Extend", "Replace", "‹ Back", "Cancel"]
 
     await person.tap("Extend")
     assert "What shall I add?" in words(await person.answers())
@@ -195,6 +193,12 @@ async def test_an_own_script_is_approved_extended_and_replaced(shop: Shop) -> No
     assert "1,033 of 1,000" in refused["text"]
     assert "and bounces" in refused["text"]
 
+    await person.tap("‹ Back")
+    [choice] = await person.answers()
+    assert "Blogger" in labels(choice)
+    await person.tap("My own script")
+    [script] = await person.answers()
+    assert "and bounces" in script["text"]
     await person.tap("Replace")
     [ask] = await person.answers()
     assert "what should happen" in ask["text"]
@@ -289,6 +293,7 @@ async def test_p8_the_card_says_what_is_missing_and_keeps_the_draft(shop: Shop) 
     card = next(one for one in reversed(await person.messages()) if one["caption"])
     assert "Missing: 4 credits." in card["caption"]
     assert "Top up: @help <now>" in card["caption"]
+    assert labels(card)[:2] == ["Choose fewer videos", "Confirm"]
     shop.restart()
     await person.give(4)
     assert "accepted" in (await person.tap("Confirm"))["text"]
@@ -539,3 +544,48 @@ async def test_p12_consent_is_to_the_words_that_were_shown(shop: Shop) -> None:
 async def test_consent_is_asked_once_for_an_album(shop: Shop) -> None:
     person = await shop.arrive()
     assert len(await album(person, photo(601, 800), photo(602, 800), photo(603, 800))) == 1
+
+
+async def test_only_the_open_question_has_buttons(shop: Shop) -> None:
+    person = await shop.regular()
+    await person.send(photo())
+    await person.write("A mug")
+    await person.do("sticker", {})
+    await person.tap("Blogger")
+    await person.start()
+    await person.write("On a table")
+    await person.tap("1 video · 1 credit")
+    await person.send(photo(700, 700))
+    armed = [labels(one) for one in await person.messages() if one["buttons"]]
+    assert len(armed) == 1
+    assert "Blogger" in armed[0]
+    await person.write("/cancel")
+    assert [one for one in await person.messages() if one["buttons"]] == []
+
+
+async def test_p8_whoever_writes_while_an_order_is_in_work_hears_of_it(shop: Shop) -> None:
+    person, _ = await ordered(shop)
+    [order] = await orders_of(shop)
+    line = f"Order No. {order.number} is in work"
+    [answer] = await person.write("when will it be ready?")
+    assert line in answer["text"]
+    [answer] = await person.start()
+    assert line in answer["text"]
+    assert "Send a photo" in answer["text"]
+
+
+async def test_a_photo_before_consent_is_said_to_be_sent_again(shop: Shop) -> None:
+    person = await shop.arrive()
+    [answer] = await person.send(photo())
+    assert "after you have agreed" in answer["text"]
+
+
+async def test_p2_agreeing_twice_is_said_so(shop: Shop) -> None:
+    person = await shop.arrive()
+    first, second = (await person.start())[0], (await person.write("hello"))[0]
+    for message, told in ((first, ""), (second, "agreed already")):
+        callback_id = await person.begin_tap("I agree, let's start", message=message)
+        await shop.settle()
+        assert told in ((await shop.get(f"callbacks/{callback_id}"))["text"] or "")
+    assert [one for one in await person.messages() if one["buttons"]] == []
+    assert (await person.balance()).available_free == 1

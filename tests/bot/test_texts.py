@@ -185,6 +185,7 @@ def all_screens(language: str) -> Iterator[Screen]:
         quoted_price_credits=None,
         card_message_id=None,
         description_message_id=None,
+        question_message_id=None,
     )
     yield screens.consent(language, 1)
     yield screens.welcome(language, 1)
@@ -227,7 +228,7 @@ def test_what_stands_below_a_photo_fits_into_a_caption(language: str) -> None:
         translate(language, "edit-not-taken"),
         translate(language, "price-changed"),
         *(screens.unexpected(language, kind, Question.CONFIRMATION) for kind in Kind),
-        *(screens.photo_refused(language, fault).text for fault in PhotoFault),
+        *(f"{screens.photo_refused(language, fault).text} {translate(language, 'photo-kept')}" for fault in PhotoFault),
     ]
     for screen, line in product(with_photo, lines):
         assert len(unescape(re.sub(r"<[^>]*>", "", screen.after(line).text))) <= 1024

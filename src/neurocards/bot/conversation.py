@@ -64,8 +64,7 @@ class Conversation:
         draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id))
         if draft is not None:
             await self._forget_photo(draft)
-            if draft.card_message_id is not None:
-                await disarm_message(bot, customer.telegram_id, draft.card_message_id)
+            await disarm_message(bot, customer.telegram_id, draft.question_message_id)
         words = "cancelled" if draft is not None or repeated else "nothing-to-cancel"
         await send(bot, customer.telegram_id, Screen(translate(customer.language, words)))
 
@@ -100,12 +99,16 @@ class Conversation:
         if before is not None and replaced:
             await self._forget_photo(before)
         lines = [translate(customer.language, "photo-anew" if replaced else "photo-taken")]
+        if album is not None:
+            lines.append(translate(customer.language, "album-first-only"))
         if too_long:
             lines.append(translate(customer.language, "words-too-long", limit=MAX_DESCRIPTION_CHARACTERS))
         elif words is not None:
             rewritten = before is not None and before.photo_key is None and before.description is not None
             lines.append(translate(customer.language, "description-replaced" if rewritten else "words-noted"))
         await self._questions.ask(bot, customer, line=" ".join(lines))
+        if before is not None and replaced:
+            await disarm_message(bot, customer.telegram_id, before.question_message_id)
 
     async def text(self, message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
         """The answer to the question that is open, or a description that comes early."""
@@ -165,8 +168,6 @@ class Conversation:
                 await drafts.take_back(tx, open_draft.order_id, ANSWER[Question.SCRIPT])
 
         await self._database.run(replace)
-        if draft.card_message_id is not None:
-            await disarm_message(bot, customer.telegram_id, draft.card_message_id)
         await self._questions.ask(bot, customer, line=translate(customer.language, "description-replaced"))
 
     async def anything_else(self, message: Message, event_update: Update, bot: Bot, customer: Customer) -> None:
@@ -200,7 +201,7 @@ class Conversation:
         )
 
     async def _is_taken(self, message: Message, album: Album, bot: Bot, customer: Customer) -> bool:
-        """Whether an earlier picture of the album was good; then its words still count, and the person is told once."""
+        """Whether an earlier picture of the album was good; then only the words below this one count."""
         keys = [_photo_key(bot, message.chat.id, message_id, date) for message_id, date in album.pictures]
 
         async def find(tx: Transaction) -> tuple[str | None, Draft | None]:
@@ -213,15 +214,10 @@ class Conversation:
         taken, draft = await self._database.run(find)
         if taken is None:
             return False
-        told = taken != keys[-1]
-        line = "" if told else translate(customer.language, "album-first-only")
         words = (message.caption or "").strip()
         if draft is not None and draft.photo_key == taken and draft.description is None and words:
-            await self._describe(
-                bot, customer, draft, self._questions.open(draft), Words(words, message.message_id), line=line
-            )
-        elif line:
-            await send(bot, customer.telegram_id, Screen(line))
+            question = self._questions.open(draft)
+            await self._describe(bot, customer, draft, question, Words(words, message.message_id))
         return True
 
     async def _words_with(self, message: Message, update: Update, customer: Customer) -> Words | None:
@@ -238,9 +234,7 @@ class Conversation:
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    async def _describe(
-        self, bot: Bot, customer: Customer, draft: Draft, question: Question, words: Words, *, line: str = ""
-    ) -> None:
+    async def _describe(self, bot: Bot, customer: Customer, draft: Draft, question: Question, words: Words) -> None:
         """Write the description, or add to it; before it is asked for, say so."""
         added = draft.description is not None
         text = f"{draft.description}\n{words.text}" if added else words.text
@@ -251,9 +245,8 @@ class Conversation:
             return
         message_id = None if added else words.message_id
         await self._database.run(lambda tx: drafts.describe(tx, draft.order_id, text, message_id=message_id))
-        if question in (Question.PHOTO, Question.TEMPLATE):
-            noted = translate(customer.language, "words-added" if added else "words-noted")
-            line = f"{line} {noted}".strip()
+        early = question in (Question.PHOTO, Question.TEMPLATE)
+        line = translate(customer.language, "words-added" if added else "words-noted") if early else ""
         await self._questions.ask(bot, customer, line=line)
 
     async def _wish(self, bot: Bot, customer: Customer, draft: Draft, words: str) -> None:
@@ -272,12 +265,15 @@ class Conversation:
         if question is Question.PHOTO:
             await send(bot, customer.telegram_id, refusal)
         else:
-            await self._questions.ask(bot, customer, line=refusal.text)
+            kept = translate(customer.language, "photo-kept")
+            await self._questions.ask(bot, customer, line=f"{refusal.text} {kept}")
 
     async def _surprise(self, bot: Bot, customer: Customer, question: Question, kind: Kind) -> None:
         """Say what it is that came, and what is awaited."""
         line = screens.unexpected(customer.language, kind, question)
         if question is Question.PHOTO:
+            in_work = await self._questions.in_work(customer)
+            line = f"{in_work}\n\n{line}" if in_work else line
             await send(bot, customer.telegram_id, Screen(line))
         else:
             await self._questions.ask(bot, customer, line=line)

@@ -48,7 +48,10 @@ class Greeting:
             )
             if before.messages > 0:
                 return
-        await send(bot, customer.telegram_id, screens.consent(customer.language, CONSENT_VERSION))
+        screen = screens.consent(customer.language, CONSENT_VERSION)
+        if message.photo or message.document:
+            screen = screen.after(translate(customer.language, "photo-after-consent"))
+        await send(bot, customer.telegram_id, screen)
 
     async def ask_consent_first(self, query: CallbackQuery, bot: Bot, customer: Customer) -> None:
         """The same for a tap."""
@@ -88,10 +91,11 @@ class Greeting:
             return new, await payments.welcome(tx, customer.id, amount=gift_credits)
 
         agreed, given = await self._database.run(consent)
-        await answer(query)
-        if not (agreed or repeated):
-            return
+        new = agreed or repeated
+        await answer(query, "" if new else translate(customer.language, "agreed-already"))
         await disarm(query)
+        if not new:
+            return
         if given:
             await send(bot, customer.telegram_id, screens.welcome(customer.language, gift_credits))
         else:

@@ -70,14 +70,21 @@ async def answer(query: CallbackQuery, text: str = "", *, alert: bool = False) -
             raise
 
 
+def tapped(query: CallbackQuery) -> int | None:
+    """The id of the message whose button was tapped."""
+    return query.message.message_id if query.message else None
+
+
 async def disarm(query: CallbackQuery) -> None:
     """Take the buttons off the message that was tapped: its question is answered."""
     if query.message is not None and query.bot is not None:
         await disarm_message(query.bot, query.message.chat.id, query.message.message_id)
 
 
-async def disarm_message(bot: Bot, chat_id: int, message_id: int) -> None:
-    """Take the buttons off a message."""
+async def disarm_message(bot: Bot, chat_id: int, message_id: int | None) -> None:
+    """Take the buttons off a message, if there is one."""
+    if message_id is None:
+        return
     with _harmless():
         await bot.edit_message_reply_markup(chat_id=chat_id, message_id=message_id)
 

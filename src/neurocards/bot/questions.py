@@ -6,11 +6,12 @@ from neurocards import ordering
 from neurocards.bot import screens
 from neurocards.bot.keyboards import disarm_message
 from neurocards.bot.pictures import Pictures
-from neurocards.db import drafts
+from neurocards.db import drafts, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.domain.catalogue import Catalogue
 from neurocards.domain.orders import ANSWER, Draft, Question, next_question
+from neurocards.texts import translate
 
 
 class Questions:
@@ -22,14 +23,19 @@ class Questions:
         self._pictures = pictures
         self._support = support
 
-    async def ask(self, bot: Bot, customer: Customer, *, line: str = "") -> None:
-        """Send the current question, below a line where something else has to be said first."""
+    async def ask(self, bot: Bot, customer: Customer, *, line: str = "", settled: int | None = None) -> None:
+        """Send the current question, below a line where something else has to be said first.
+
+        The buttons of the question before are taken off, unless it is the message `settled`, which has none any more.
+        """
 
         async def read(tx: Transaction) -> Draft | None:
             return await self._saleable(tx, await drafts.find(tx, customer.id))
 
         draft = await self._database.run(read)
         question = self.open(draft)
+        if draft is None and not line:
+            line = await self.in_work(customer)
         screen = screens.ask(
             customer.language,
             question,
@@ -39,15 +45,22 @@ class Questions:
             support=self._support,
         )
         message_id = await self._pictures.show(bot, customer.telegram_id, screen.after(line))
-        if draft is None or question is not Question.CONFIRMATION:
+        if draft is None:
             return
-        price_credits = ordering.price(self._catalogue, draft)
-        await self._database.run(
-            lambda tx: drafts.quote(tx, draft.order_id, price_credits=price_credits, card_message_id=message_id)
-        )
-        if draft.card_message_id is not None:
-            # One card to confirm is enough; the earlier one would do the same.
-            await disarm_message(bot, customer.telegram_id, draft.card_message_id)
+        if question is Question.CONFIRMATION:
+            price_credits = ordering.price(self._catalogue, draft)
+            await self._database.run(
+                lambda tx: drafts.quote(tx, draft.order_id, price_credits=price_credits, card_message_id=message_id)
+            )
+        else:
+            await self._database.run(lambda tx: drafts.asked(tx, draft.order_id, message_id))
+        if draft.question_message_id not in (None, settled):
+            await disarm_message(bot, customer.telegram_id, draft.question_message_id)
+
+    async def in_work(self, customer: Customer) -> str:
+        """A line about the customer's order that is being made, for somebody who has no draft; empty without one."""
+        number = await self._database.run(lambda tx: orders.open_number(tx, customer.id))
+        return translate(customer.language, "order-in-work", number=str(number)) if number is not None else ""
 
     def open(self, draft: Draft | None) -> Question:
         """The question that is open for a draft."""

@@ -8,7 +8,7 @@ from uuid import uuid5
 from aiogram import Bot, F, Router
 from aiogram.types import CallbackQuery
 
-from neurocards.bot.keyboards import Tap, answer
+from neurocards.bot.keyboards import Tap, answer, disarm_message
 from neurocards.bot.pictures import Pictures
 from neurocards.bot.questions import Questions
 from neurocards.bot.screens import Repeat, Verb
@@ -57,7 +57,10 @@ class Repeats:
         if replaced is not None and replaced.photo_key is not None:
             await self._pictures.forget(replaced.photo_key)
         await answer(query)
-        await self._questions.ask(bot, customer)
+        line = translate(customer.language, "earlier-forgotten") if replaced is not None else ""
+        await self._questions.ask(bot, customer, line=line)
+        if replaced is not None:
+            await disarm_message(bot, customer.telegram_id, replaced.question_message_id)
 
     async def original(self, query: CallbackQuery, callback_data: Tap, customer: Customer) -> None:
         """Have the video's own bytes sent: apps may show less of a video, and sellers upload the file elsewhere."""

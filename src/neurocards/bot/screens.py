@@ -31,6 +31,7 @@ class Verb(StrEnum):
     SKIP_WISHES = "s"
     APPROVE_SCRIPT = "o"
     EXTEND_SCRIPT = "e"
+    REPLACE_SCRIPT = "p"
     CHOOSE_COUNT = "n"
     BACK = "b"
     CONFIRM = "y"
@@ -252,7 +253,7 @@ def ask_wishes(language: str, order_id: UUID) -> Screen:
 
 
 def ask_script(language: str, draft: Draft) -> Screen:
-    """The customer's own script as it stands: to approve, extend or replace. Replacing is the way back."""
+    """The customer's own script as it stands: to approve, extend or replace."""
     order_id = draft.order_id
     return Screen(
         translate(language, "ask-script", script=escape(draft.description or "", quote=False)),
@@ -260,13 +261,9 @@ def ask_script(language: str, draft: Draft) -> Screen:
             (Button(translate(language, "script-approve"), Action(Verb.APPROVE_SCRIPT, order_id), Style.SUCCESS),),
             (
                 Button(translate(language, "script-extend"), Action(Verb.EXTEND_SCRIPT, order_id), Style.PRIMARY),
-                Button(
-                    translate(language, "script-replace"),
-                    Action(Verb.BACK, order_id, Question.SCRIPT),
-                    Style.PRIMARY,
-                ),
+                Button(translate(language, "script-replace"), Action(Verb.REPLACE_SCRIPT, order_id), Style.PRIMARY),
             ),
-            (_cancel(language, order_id),),
+            _ways_out(language, order_id, Question.SCRIPT),
         ),
     )
 
@@ -326,8 +323,19 @@ def card(
         wishes = _shortened(draft.wishes or "", CARD_WISHES_CHARACTERS)
         text = translate(language, "card", **told, wishes=wishes or translate(language, "card-no-wishes"))
     confirm = Button(translate(language, "confirm"), Action(Verb.CONFIRM, draft.order_id), Style.SUCCESS)
+    fewer = Button(
+        translate(language, "fewer"), Action(Verb.BACK, draft.order_id, Question.CONFIRMATION), Style.PRIMARY
+    )
+    # Who can pay for a smaller order is led there; credits may come in the meantime, so Confirm stays.
+    affordable = template.price_credits <= available_credits < total
     return Screen(
-        text, ((confirm,), _ways_out(language, draft.order_id, Question.CONFIRMATION)), photo_key=draft.photo_key
+        text,
+        (
+            *(((fewer,),) if affordable else ()),
+            (confirm,),
+            _ways_out(language, draft.order_id, Question.CONFIRMATION),
+        ),
+        photo_key=draft.photo_key,
     )
 
 

@@ -8,7 +8,7 @@ from aiogram.types import CallbackQuery
 
 from neurocards import ordering
 from neurocards.bot import screens
-from neurocards.bot.keyboards import Tap, answer, become, disarm, send, vanish
+from neurocards.bot.keyboards import Tap, answer, become, disarm, send, tapped, vanish
 from neurocards.bot.pictures import Pictures
 from neurocards.bot.questions import Questions
 from neurocards.bot.screens import Verb
@@ -50,6 +50,7 @@ class Taps:
         on(self.approve_script, Tap.filter(F.verb == Verb.APPROVE_SCRIPT))
         on(self.extend_script, Tap.filter(F.verb == Verb.EXTEND_SCRIPT))
         on(self.choose_count, Tap.filter(F.verb == Verb.CHOOSE_COUNT))
+        on(self.replace_script, Tap.filter(F.verb == Verb.REPLACE_SCRIPT))
         on(self.back, Tap.filter(F.verb == Verb.BACK))
         on(self.confirm, Tap.filter(F.verb == Verb.CONFIRM))
         on(self.cancel, Tap.filter(F.verb == Verb.CANCEL))
@@ -110,31 +111,25 @@ class Taps:
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
     ) -> None:
         """Forget the answer before the question that is left, and ask for it again."""
-        order_id = callback_data.order_id
-        if order_id is None or callback_data.value not in BEFORE:
+        if callback_data.value not in BEFORE:
             await self.unknown(query, customer)
             return
         left = Question(callback_data.value)
+        await self._step_back(query, callback_data, bot, customer, left=left, target=BEFORE[left], repeated=repeated)
 
-        async def step(tx: Transaction) -> tuple[bool, Draft | None]:
-            draft = await drafts.find(tx, customer.id)
-            if draft is None or draft.order_id != order_id or self._questions.open(draft) is not left:
-                return False, draft
-            # What a shown card says must not be ordered any more.
-            open_draft = await drafts.renew(tx, order_id) if draft.quoted_price_credits is not None else draft
-            if open_draft is not None:
-                await drafts.take_back(tx, open_draft.order_id, ANSWER[BEFORE[left]])
-            return True, draft
-
-        stepped, draft = await self._database.run(step)
-        if not stepped and not (repeated and draft is not None and draft.order_id in (order_id, renewed(order_id))):
-            await self._outdated(query, customer, order_id)
-            return
-        if stepped and left is Question.TEMPLATE and draft is not None and draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
-        await answer(query)
-        await vanish(query)
-        await self._questions.ask(bot, customer)
+    async def replace_script(
+        self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
+    ) -> None:
+        """Forget the script and ask for another."""
+        await self._step_back(
+            query,
+            callback_data,
+            bot,
+            customer,
+            left=Question.SCRIPT,
+            target=Question.DESCRIPTION,
+            repeated=repeated,
+        )
 
     async def confirm(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
@@ -169,7 +164,8 @@ class Taps:
             case Outcome.PRICE_CHANGED:
                 await answer(query, translate(language, "price-changed-alert"), alert=True)
                 await disarm(query)
-                await self._questions.ask(bot, customer, line=translate(language, "price-changed"))
+                line = translate(language, "price-changed")
+                await self._questions.ask(bot, customer, line=line, settled=tapped(query))
 
     async def cancel(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
@@ -193,6 +189,43 @@ class Taps:
     async def unknown(self, query: CallbackQuery, customer: Customer) -> None:
         """A button of an earlier version, or none of ours."""
         await answer(query, translate(customer.language, "outdated"), alert=True)
+
+    async def _step_back(
+        self,
+        query: CallbackQuery,
+        tap: Tap,
+        bot: Bot,
+        customer: Customer,
+        *,
+        left: Question,
+        target: Question,
+        repeated: bool,
+    ) -> None:
+        """From the open question `left` to the question `target`, whose answer is forgotten."""
+        order_id = tap.order_id
+        if order_id is None:
+            await self.unknown(query, customer)
+            return
+
+        async def step(tx: Transaction) -> tuple[bool, Draft | None]:
+            draft = await drafts.find(tx, customer.id)
+            if draft is None or draft.order_id != order_id or self._questions.open(draft) is not left:
+                return False, draft
+            # What a shown card says must not be ordered any more.
+            open_draft = await drafts.renew(tx, order_id) if draft.quoted_price_credits is not None else draft
+            if open_draft is not None:
+                await drafts.take_back(tx, open_draft.order_id, ANSWER[target])
+            return True, draft
+
+        stepped, draft = await self._database.run(step)
+        if not stepped and not (repeated and draft is not None and draft.order_id in (order_id, renewed(order_id))):
+            await self._outdated(query, customer, order_id)
+            return
+        if stepped and target is Question.PHOTO and draft is not None and draft.photo_key is not None:
+            await self._pictures.forget(draft.photo_key)
+        await answer(query)
+        await vanish(query)
+        await self._questions.ask(bot, customer, settled=tapped(query))
 
     async def _choose(
         self,
@@ -227,7 +260,7 @@ class Taps:
         await answer(query)
         if chosen or repeated:
             await become(query, screens.chosen(customer.language, question, draft, self._catalogue.model.seconds))
-            await self._questions.ask(bot, customer)
+            await self._questions.ask(bot, customer, settled=tapped(query))
 
     async def _place(self, customer: Customer, order_id: UUID | None) -> Placement:
         draft = await self._database.run(lambda tx: drafts.find(tx, customer.id))

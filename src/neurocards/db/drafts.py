@@ -11,7 +11,7 @@ from neurocards.domain.orders import Draft, renewed
 
 _COLUMNS = (
     "order_id, customer_id, photo_key, template, description, wishes, count, quoted_price_credits, card_message_id,"
-    " description_message_id"
+    " description_message_id, question_message_id"
 )
 
 
@@ -88,12 +88,17 @@ async def describe(tx: Transaction, order_id: UUID, description: str, *, message
     )
 
 
+async def asked(tx: Transaction, order_id: UUID, message_id: int) -> None:
+    """Record which message asks the open question."""
+    await tx.execute("update drafts set question_message_id = %s where order_id = %s", [message_id, order_id])
+
+
 async def quote(tx: Transaction, order_id: UUID, *, price_credits: int, card_message_id: int) -> None:
     """Record the price of one video as the card shows it, and which message that card is."""
     await tx.execute(
-        "update drafts set quoted_price_credits = %s, card_message_id = %s, updated_at = clock_now()"
-        " where order_id = %s",
-        [price_credits, card_message_id, order_id],
+        "update drafts set quoted_price_credits = %(price)s, card_message_id = %(card)s,"
+        " question_message_id = %(card)s, updated_at = clock_now() where order_id = %(id)s",
+        {"price": price_credits, "card": card_message_id, "id": order_id},
     )
 
 

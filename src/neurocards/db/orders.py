@@ -82,6 +82,19 @@ async def latest(tx: Transaction, customer_id: int) -> Order | None:
     return await cursor.fetchone()
 
 
+async def open_number(tx: Transaction, customer_id: int) -> int | None:
+    """The number of the customer's newest order that has a video in work; None without one."""
+    cursor = await tx.execute(
+        """
+        select max(o.number) from (select * from orders where customer_id = %s order by number desc limit 20) o
+         where exists (select from generations g where g.order_id = o.id and g.state in ('queued', 'processing'))
+        """,
+        [customer_id],
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def has_photo(tx: Transaction, photo_key: str) -> bool:
     """Whether an order was placed with this photo."""
     cursor = await tx.execute("select exists (select from orders where photo_key = %s)", [photo_key])

@@ -65,8 +65,9 @@ async def tell_places(tx: Transaction) -> int:
 async def _ahead(tx: Transaction, order_id: UUID) -> int | None:
     cursor = await tx.execute(
         f"""
-        select case when not exists (select from generations where order_id = %(id)s and state = 'queued') then null
-                    else coalesce((select min(ahead) from ({_WAITING} limit %(counted)s) waiting
+        select case when exists (select from jobs j join generations g on j.kind = 'generation' and g.id = j.subject_id
+                                  where g.order_id = %(id)s and g.state = 'queued' and j.state = 'available')
+                    then coalesce((select min(ahead) from ({_WAITING} limit %(counted)s) waiting
                                     where order_id = %(id)s), %(counted)s) end
         """.encode(),
         {"id": order_id, "counted": COUNTED},

@@ -41,6 +41,7 @@ class Draft:
     quoted_price_credits: int | None
     card_message_id: int | None
     description_message_id: int | None
+    question_message_id: int | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ BEFORE = {
     Question.TEMPLATE: Question.PHOTO,
     Question.DESCRIPTION: Question.TEMPLATE,
     Question.WISHES: Question.DESCRIPTION,
-    Question.SCRIPT: Question.DESCRIPTION,
+    # A script is replaced by a button of its own.
+    Question.SCRIPT: Question.TEMPLATE,
     Question.COUNT: Question.WISHES,
     Question.CONFIRMATION: Question.COUNT,
 }

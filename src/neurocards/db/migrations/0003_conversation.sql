@@ -7,9 +7,11 @@ create table photos (
 );
 comment on table photos is 'Telegram''s own copy of a stored photo: showing it again costs no upload. Only ever a shortcut.';
 
-alter table drafts add column description_message_id bigint;
+alter table drafts add column description_message_id bigint, add column question_message_id bigint;
 comment on column drafts.description_message_id is
     'The one message the whole description came from: an edit of it replaces the description.';
+
+comment on column drafts.question_message_id is 'Where the open question stands: its buttons go when another is asked.';
 
 alter table orders add column card_text text, add column card_shown_at timestamptz;
 comment on column orders.card_text is 'What the status card says now: an edit that would change nothing is not sent.';

@@ -41,6 +41,7 @@ consent =
     If that suits you, tap the button.
 
     <i>Terms, version { $version }</i>
+agreed-already = You have agreed already.
 consent-agree = I agree, let's start
 welcome =
     Nice to meet you! You have { $gift } as a gift.
@@ -87,7 +88,11 @@ kind-other = I cannot work with a message like this.
 ## Questions
 
 photo-taken = The photo is fine!
-photo-anew = The photo is fine! The earlier order is forgotten, we begin a new one with this photo.
+photo-anew = The photo is fine! { earlier-forgotten }
+earlier-forgotten = The unfinished order is forgotten, we begin a new one.
+photo-kept = The earlier photo stays.
+photo-after-consent = I have not taken this photo yet: please send it after you have agreed.
+order-in-work = Order No. { $number } is in work: the video will come here by itself.
 choose-template =
     What kind of video shall it be?
 
@@ -126,6 +131,7 @@ skip = Skip
 confirm = Confirm
 cancel = Cancel
 back = ‹ Back
+fewer = Choose fewer videos
 chosen-template = Template: <b>{ $template }</b>
 chosen-wishes = Wishes: none
 chosen-script = The script is approved.
@@ -165,7 +171,7 @@ card-no-wishes = none
 card-balance = Your balance: { $available }, left afterwards: { $left }.
 card-missing =
     Your balance: { $available }. Missing: <b>{ $missing }</b>.
-    Your order is kept: top up and confirm, or choose fewer videos.
+    Your order is kept: confirm it when there are enough credits, or choose fewer videos.
 card-top-up = Top up: { $support }
 price-changed = The price changed while the card was waiting. Nothing was charged: here is a card with the new price.
 price-changed-alert = The price has changed. Nothing was charged, a new card is below.
