@@ -83,7 +83,7 @@ SELLERS = (
     Seller(
         "ru",
         "Русский",
-        "Вера",
+        "Продавец",
         "Сыворотка для лица NEURO, 50 мл: матовый флакон, золотая крышка",
         "Рука ставит флакон на мокрый камень, на стекло падают капли, камера медленно подъезжает.",
         "осенняя акция",
@@ -91,7 +91,7 @@ SELLERS = (
     Seller(
         "en",
         "English",
-        "Ann",
+        "Seller",
         "NEURO face serum, 50 ml: a matte bottle with a golden cap",
         "A hand puts the bottle on a wet stone, drops fall on the glass, the camera slowly comes closer.",
         "autumn sale",

@@ -40,7 +40,7 @@ class Stage:
     bot: LeashedProcess
     worker: LeashedProcess
 
-    async def arrive(self, name: str = "Вера", language: str | None = "ru") -> int:
+    async def arrive(self, name: str = "Продавец", language: str | None = "ru") -> int:
         """A new person with a phone; returns their id."""
         created = await self.telegram("POST", "people", {"first_name": name, "language_code": language})
         return int(created["id"])

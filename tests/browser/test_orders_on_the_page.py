@@ -148,7 +148,7 @@ async def test_p9_two_sellers_side_by_side_each_get_their_video(
     new_phone: NewPhone, photo: bytes, stage: Stage
 ) -> None:
     left = await new_phone()
-    right_id = await stage.arrive("Ann", "en")
+    right_id = await stage.arrive("Seller", "en")
     await left.page.goto(page_address(stage.addresses.telegram, left.person_id, right_id))
     right = Phone(left.page, right_id, "en")
     for phone in (left, right):
