@@ -116,7 +116,7 @@ async def test_p1_what_is_missing_is_named_and_the_same_card_works_after_a_grant
     assert missing in await phone.dismiss_alert()
     assert await balance_of(phone, stage) == (1, 0, 0)
     await stage.grant(phone.person_id, 2)
-    await phone.press(card.locator("button.inline").first)
+    await phone.press(card.locator("button.inline", has_text=phone.words("confirm")))
     await expect(phone.toast).to_have_text(any_number(phone, "placed"))
 
 
