@@ -200,12 +200,12 @@ def _has_bar(message: Message) -> bool:
 
 
 def _button(message: Message, does: Does, value: str) -> str | None:
-    """The data of the message's button that does this with this value, as `t:does:order:value`."""
+    """The data of the message's button that does this, with this value if there is one: `t:does:order:value`."""
     for row in message["buttons"]:
         for button in row:
             data = str(button["callback_data"] or "")
             match data.split(":"):
-                case ["t", verb, *_, last] if (verb, last) == (does, value):
+                case ["t", verb, *_, last] if verb == does and value in ("", last):
                     return data
     return None
 
