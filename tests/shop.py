@@ -75,7 +75,7 @@ async def make_video(database: Database, job: Job) -> None:
     """Everything a generation needs before it can be settled."""
     async with database.transaction() as tx:
         attempt_id = uuid4()
-        await generations.begin(tx, job.subject_id)
+        await generations.begin(tx, job.subject_id, deadline_seconds=DEADLINE_SECONDS)
         await generations.intend(
             tx, job.subject_id, attempt_id=attempt_id, provider="kie", model="m", lease_number=job.lease_number
         )

@@ -11,16 +11,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
 from neurocards import maintenance
+from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.catalogue import load_catalogue
 from neurocards.db import embedded, migrate
-from neurocards.db.connection import BadAddress, Database, check_address
+from neurocards.db.connection import APP_ROLE, BadAddress, Database, check_address
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
-from neurocards.notices import Outbox
+from neurocards.notices import Messenger, Outbox
 from neurocards.settings import BadSettings, Settings
 from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
@@ -77,7 +79,7 @@ async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
             await migrate.migrate(dsn)
         elif missing := await migrate.pending(dsn):
             raise BadSettings(f"the database lacks {', '.join(missing)}: run ./neurocards migrate")
-        async with Database(dsn, connections=settings.database_connections) as database:
+        async with Database(dsn, connections=settings.database_connections, role=APP_ROLE) as database:
             store = open_store(settings.store_url, settings.neurocards_home)
             yield Basics(settings, database, store, catalogue)
 
@@ -86,7 +88,17 @@ async def run_bot(settings: Settings) -> None:
     """Take orders until told to stop."""
     (bot_token,) = settings.required("bot_token")
 
-    from neurocards.bot import Handling, Intake, IntakeRefused, TelegramMessenger, build_dispatcher, make_bot, set_up
+    from neurocards.bot import (
+        Handling,
+        Intake,
+        IntakeRefused,
+        Registration,
+        TelegramMessenger,
+        build_dispatcher,
+        make_bot,
+        set_up,
+    )
+    from neurocards.web import CannotListen
 
     bot = make_bot(bot_token, settings.telegram_api_url)
     async with AsyncExitStack() as stack:
@@ -96,16 +108,20 @@ async def run_bot(settings: Settings) -> None:
             database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
         )
         await set_up(bot)
-        intake = Intake(bot, basics.database)
         handling = Handling(bot, dispatcher, basics.database)
-        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.database, basics.store))
+        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store))
+        if settings.public_url is None:
+            entrances: list[Run] = [Intake(bot, basics.database).run]
+        else:
+            registration = Registration(bot, public_url=settings.public_url, secret=webhook_secret(bot_token))
+            entrances = [registration.run, _hooks(basics, bot_token)]
         try:
             await _run_until_stopped(
                 basics.database,
-                loops=[intake.run, handling.run, outbox.run, *_upkeep(basics.database)],
+                loops=[*entrances, handling.run, outbox.run, *_upkeep(basics.database)],
                 wakers={"updates": handling.wake, "notices": outbox.wake},
             )
-        except IntakeRefused as refused:
+        except (IntakeRefused, CannotListen) as refused:
             raise BadSettings(str(refused)) from refused
 
 
@@ -144,6 +160,8 @@ async def run_worker(settings: Settings) -> None:
             workspace=await asyncio.to_thread(_workspace, settings.neurocards_home),
             lease_seconds=settings.lease_seconds,
             doubt_seconds=settings.doubt_seconds,
+            deadline_seconds=settings.order_deadline_seconds,
+            callback_url=_callback_url(settings, bot_token),
         )
         worker = Worker(
             basics.database,
@@ -152,7 +170,7 @@ async def run_worker(settings: Settings) -> None:
             slots=settings.worker_slots,
             lease_seconds=settings.lease_seconds,
         )
-        outbox = Outbox(basics.database, TelegramMessenger(bot, basics.database, basics.store))
+        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store))
         await _run_until_stopped(
             basics.database,
             loops=[worker.run, outbox.run, *_upkeep(basics.database)],
@@ -161,6 +179,34 @@ async def run_worker(settings: Settings) -> None:
 
 
 Run = Callable[[asyncio.Event], Coroutine[None, None, None]]
+
+
+def _outbox(basics: Basics, messenger: Messenger) -> Outbox:
+    return Outbox(basics.database, messenger, messages_per_second=basics.settings.messages_per_second)
+
+
+def _hooks(basics: Basics, bot_token: str) -> Run:
+    """What serves the addresses that Telegram and KIE know."""
+    from neurocards.web import build_hooks, serve
+
+    settings = basics.settings
+    kie_webhook_key = settings.kie_webhook_key
+    app = build_hooks(
+        basics.database,
+        webhook_secret=webhook_secret(bot_token),
+        callback_key=callback_key(bot_token),
+        kie_webhook_key=kie_webhook_key.get_secret_value() if kie_webhook_key else None,
+    )
+    return lambda stop: serve(app, host=settings.http_host, port=settings.http_port, stop=stop)
+
+
+def _callback_url(settings: Settings, bot_token: str) -> Callable[[UUID], str | None]:
+    """Where KIE may tell of an attempt: nowhere, as long as nobody reaches us from outside."""
+    public_url = settings.public_url
+    if public_url is None:
+        return lambda _attempt_id: None
+    key = callback_key(bot_token)
+    return lambda attempt_id: callback_url(public_url, key, attempt_id)
 
 
 async def _run_until_stopped(

@@ -11,10 +11,8 @@ import structlog
 
 from neurocards.db import generations, jobs, outlook, updates
 from neurocards.db.connection import Away, Database, Transaction
+from neurocards.domain.decisions import is_poison
 from neurocards.domain.failures import Reason
-
-POISON_RESCUES = 3
-"""A job that silenced its worker this often without progress is given up."""
 
 UPDATES_KEPT = timedelta(days=3)
 
@@ -33,7 +31,7 @@ class Turn:
 async def turn(database: Database) -> Turn:
     """Rescue and refund once; returns what was done."""
     rescued = await database.run(jobs.rescue)
-    poison = [job.subject_id for job in rescued if job.rescues >= POISON_RESCUES]
+    poison = [job.subject_id for job in rescued if is_poison(job.rescues)]
     for generation_id in poison:
         await _give_up(database, generation_id, Reason.INTERNAL)
     overdue = await database.run(generations.overdue)

@@ -21,13 +21,16 @@ from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.notices import Notice, NoticeKind
 from neurocards.domain.failures import MAX_ATTEMPTS, Failure, FailureKind, Reason, backoff_seconds
-from neurocards.domain.generations import Attempt, Generation
+from neurocards.domain.generations import Attempt, Generation, GenerationState
 from neurocards.domain.orders import Order
 from neurocards.domain.outlook import Outlook
 from neurocards.loops import Holding
 
 CHAT_PAUSE_SECONDS = 1.0
 """Telegram takes about one message a second in one chat."""
+
+MESSAGES_PER_SECOND = 30.0
+"""What Telegram takes from one bot in all chats together."""
 
 CARD_PAUSE_SECONDS = 3.0
 """Edits count like messages: a card that changes faster than people read would only eat up the chat's pace."""
@@ -67,6 +70,8 @@ class Story:
     attempts: Mapping[UUID, Attempt]
     outlook: Outlook
     now: datetime
+    repeated: bool = False
+    """Whether they may have got this before: then it says so."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,13 @@ class Outbox:
         *,
         chat_pause_seconds: float = CHAT_PAUSE_SECONDS,
         card_pause_seconds: float = CARD_PAUSE_SECONDS,
+        messages_per_second: float = MESSAGES_PER_SECOND,
     ) -> None:
         self._database = database
         self._messenger = messenger
         self._chat_pause_seconds = chat_pause_seconds
         self._card_pause_seconds = card_pause_seconds
+        self._messages_per_second = messages_per_second
         self._holding = Holding(
             "outbox",
             slots=SLOTS,
@@ -138,9 +145,12 @@ class Outbox:
         await self._holding.run(stop)
 
     async def _claim(self, limit: int, held: Collection[int]) -> Sequence[Notice]:
-        return await self._database.run(
-            lambda tx: notices.claim(tx, limit=limit, lease_seconds=LEASE_SECONDS, held=held)
-        )
+        async def claim(tx: Transaction) -> list[Notice]:
+            return await notices.claim(
+                tx, limit=limit, lease_seconds=LEASE_SECONDS, per_second=self._messages_per_second, held=held
+            )
+
+        return await self._database.run(claim)
 
     async def _extend(self, held: Sequence[Notice]) -> Collection[int]:
         return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=LEASE_SECONDS))
@@ -191,15 +201,20 @@ class Outbox:
         if order is None:
             raise LookupError(f"notice {notice.id} is about no order")
         of_order = await generations.of_order(tx, order.id)
+        about = next((one for one in of_order if one.id == notice.generation_id), None)
+        if notice.kind is NoticeKind.FAILURE and about is not None and _told_with_another(about, of_order):
+            await notices.finish(tx, notice, state="superseded")
+            return None
         return Story(
             customer=await customers.get(tx, notice.customer_id),
             order=order,
             generations=of_order,
-            generation=next((one for one in of_order if one.id == notice.generation_id), None),
+            generation=about,
             stage=notice.stage,
             attempts={one.generation_id: one for one in await generations.latest_attempts(tx, order.id)},
             outlook=Outlook() if all(one.state.ended for one in of_order) else await outlook.read(tx, order),
             now=await generations.clock(tx),
+            repeated=notice.repeats > 0,
         )
 
     async def _say(self, kind: NoticeKind, story: Story) -> Sent:
@@ -245,7 +260,12 @@ class Outbox:
                     # The edit may have worked: what the card says now is not known.
                     await orders.forget_card_text(tx, notice.order_id)
                 await notices.put_back(
-                    tx, notice, seconds=pause, failure=str(failure), spends_attempt=notice.attempt < 1000
+                    tx,
+                    notice,
+                    seconds=pause,
+                    failure=str(failure),
+                    spends_attempt=notice.attempt < 1000,
+                    in_doubt=True,
                 )
             case _:
                 assert_never(failure.kind)
@@ -270,3 +290,10 @@ class Outbox:
         except Away:
             # The lease runs out; what was sent may be sent once more.
             log.exception("notice_not_recorded")
+
+
+def _told_with_another(generation: Generation, of_order: Sequence[Generation]) -> bool:
+    """Whether it was cancelled together with an earlier one of the order: one message says it of all."""
+    return generation.state is GenerationState.CANCELLED and any(
+        other.state is GenerationState.CANCELLED and other.ordinal < generation.ordinal for other in of_order
+    )

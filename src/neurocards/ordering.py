@@ -4,7 +4,7 @@ from uuid import UUID
 
 from neurocards.db import orders
 from neurocards.db.connection import Database, Transaction
-from neurocards.db.orders import Placement
+from neurocards.db.orders import Cancellation, Placement
 from neurocards.domain.catalogue import Catalogue
 from neurocards.domain.orders import Draft
 
@@ -19,10 +19,12 @@ async def place_order(
     template_id: str | None,
     *,
     deadline_seconds: int,
+    open_limit: int,
 ) -> Placement:
     """Place the order of the draft with this id, however often it is asked for.
 
     `template_id` is what the draft says now, None when the draft is gone; then the answer is what became of it.
+    `open_limit` is how many videos of one customer may be in work at once.
     Raises psycopg.OperationalError or PoolTimeout when the database stays away; asking again is safe.
     """
     template = catalogue.templates.get(template_id or "")
@@ -37,9 +39,15 @@ async def place_order(
             seconds=model.seconds,
             price_credits=template.price_credits if template else 0,
             deadline_seconds=deadline_seconds,
+            open_limit=open_limit,
         )
 
     return await database.run(place, patience_seconds=PATIENCE_SECONDS)
+
+
+async def cancel_order(database: Database, order_id: UUID, customer_id: int) -> Cancellation:
+    """Take back what of a customer's order has cost nothing yet. Raises as place_order does; asking again is safe."""
+    return await database.run(lambda tx: orders.cancel(tx, order_id, customer_id), patience_seconds=PATIENCE_SECONDS)
 
 
 def price(catalogue: Catalogue, draft: Draft) -> int:

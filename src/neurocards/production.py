@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar, assert_never
 from uuid import UUID, uuid4
@@ -21,21 +22,21 @@ from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.generations import Video
 from neurocards.db.jobs import Job, LostLease
 from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template
+from neurocards.domain.decisions import (
+    Abandon,
+    Failed,
+    GiveUp,
+    HasResult,
+    KeepDoubting,
+    KeepWaiting,
+    read_progress,
+    resolve_doubt,
+)
 from neurocards.domain.failures import Failure, FailureKind, Reason, Refund, Retry, verdict
 from neurocards.domain.generations import Attempt, AttemptState, Generation, Step, next_step, poll_seconds
 from neurocards.domain.orders import Order
 from neurocards.domain.outlook import rendering_cells
-from neurocards.domain.tasks import (
-    Accepted,
-    NotFound,
-    Pending,
-    Refused,
-    Submission,
-    Succeeded,
-    Task,
-    TaskFailed,
-    Unanswered,
-)
+from neurocards.domain.tasks import Accepted, Refused, Submission, Succeeded, Task, Unanswered
 from neurocards.media.photos import BadPhoto, compose_frame, preview
 from neurocards.media.videos import BadClip, ClipFacts, ClipFault, check_clip, cover, prepare_delivery, probe, thumbnail
 from neurocards.storage import Store
@@ -47,14 +48,8 @@ DOWNLOAD_SECONDS = 300.0
 """How long each call to the outside may take, waiting for our own turn and our own database not counted.
 A submit has a limit of its own: it must end while its lease is surely ours."""
 
-NOT_FOUND_SECONDS = 60.0
-"""How long a provider may not know a task that it has just accepted."""
-
 MAX_VIDEO_BYTES = 50_000_000
 """What a bot can upload to Telegram."""
-
-RESUBMISSIONS = 1
-"""How often a submit whose answer was lost is made again: each one may be paid twice."""
 
 FACT_PATIENCE_SECONDS = 300.0
 """How long we keep trying to write down that a task was accepted: somebody has paid for it."""
@@ -63,6 +58,7 @@ MEDIA_AT_ONCE = 2
 """Photos and clips worked on at once in one process: bounds memory and leaves the event loop its core."""
 
 Product = TypeVar("Product", Template, Model)
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
 
@@ -87,12 +83,18 @@ class VideoProvider(Protocol):
         """Give the provider the first frame (JPEG); its address there. Raises Failure."""
         ...
 
-    async def submit(self, model: str, values: dict[str, JsonValue], *, limit_seconds: float) -> Submission:
+    async def submit(
+        self, model: str, values: dict[str, JsonValue], *, limit_seconds: float, callback_url: str | None
+    ) -> Submission:
         """Ask for a video: exactly one request, never repeated by any layer below. Raises nothing."""
         ...
 
     async def task(self, task_id: str) -> Task:
         """How the task is getting on. Raises Failure."""
+        ...
+
+    async def made_for(self, task_id: str, callback_url: str) -> bool:
+        """Whether the provider made the task for the submit that named this address. Raises Failure."""
         ...
 
     async def download(self, url: str, target: Path) -> None:
@@ -143,7 +145,10 @@ class Production:
         workspace: Path,
         lease_seconds: float,
         doubt_seconds: float,
+        deadline_seconds: float,
+        callback_url: Callable[[UUID], str | None] = lambda _attempt_id: None,
     ) -> None:
+        """`callback_url` is where the provider may tell of an attempt; without one it is only asked."""
         self._database = database
         self._store = store
         self._catalogue = catalogue
@@ -152,6 +157,8 @@ class Production:
         self._workspace = workspace
         self._lease_seconds = lease_seconds
         self._doubt_seconds = doubt_seconds
+        self._deadline_seconds = deadline_seconds
+        self._callback_url = callback_url
         self._media_slots = asyncio.Semaphore(MEDIA_AT_ONCE)
         self._steps: dict[Step, Callable[[Work], Awaitable[None]]] = {
             Step.WRITE_PROMPT: self._write_prompt,
@@ -178,7 +185,7 @@ class Production:
 
     async def _read(self, tx: Transaction, job: Job) -> Work:
         await jobs.prove(tx, job)
-        await generations.begin(tx, job.subject_id)
+        await generations.begin(tx, job.subject_id, deadline_seconds=self._deadline_seconds)
         generation = await generations.get(tx, job.subject_id)
         order = await orders.find(tx, generation.order_id)
         if order is None:
@@ -198,7 +205,8 @@ class Production:
             # The claim and an ending by maintenance crossed; the ending took the job with it.
             raise LostLease(work.job)
         try:
-            await self._steps[step](work)
+            if not await self._follow_hints(work):
+                await self._steps[step](work)
         except Failure as failure:
             await self._judge(work, failure)
         except (_PutBack, LostLease, *Away):
@@ -275,6 +283,7 @@ class Production:
                 seconds=work.order.seconds,
             ),
             limit_seconds=self._lease_seconds * 0.6,
+            callback_url=self._callback_url(attempt_id),
         )
         match submission:
             case Accepted(task_id):
@@ -308,20 +317,48 @@ class Production:
     async def _doubt(self, work: Work) -> None:
         """A submit's answer was lost: by the line, or with the worker that was waiting for it."""
         attempt = work.attempt
-        waited = (work.now - attempt.created_at).total_seconds()
-        if waited < self._doubt_seconds:
-            await self._decide(work.job, lambda tx: self._keep_doubting(tx, work, self._doubt_seconds - waited))
-            raise _PutBack
-        log.warning("attempt_abandoned", attempt_id=str(attempt.id))
+        doubt = resolve_doubt(
+            work.attempts,
+            attempt,
+            waited_seconds=(work.now - attempt.created_at).total_seconds(),
+            doubt_seconds=self._doubt_seconds,
+        )
+        match doubt:
+            case KeepDoubting(seconds):
+                await self._decide(work.job, lambda tx: self._keep_doubting(tx, work, seconds))
+                raise _PutBack
+            case GiveUp(failure):
+                log.warning("attempt_abandoned", attempt_id=str(attempt.id))
+                await self._judge(work, failure, ended=(attempt.id, AttemptState.ABANDONED))
+            case Abandon():
+                log.warning("attempt_abandoned", attempt_id=str(attempt.id))
+                await self._decide(work.job, lambda tx: self._abandon(tx, attempt))
+            case _:
+                assert_never(doubt)
+
+    async def _follow_hints(self, work: Work) -> bool:
+        """Whether a callback led to a task whose number had never reached us.
+
+        A hint proves nothing: by the provider's own word the task must have been made for that very attempt.
+        """
+        found = False
+        for attempt in work.attempts:
+            address, task_id = self._callback_url(attempt.id), attempt.hinted_task_id
+            if attempt.task_id is not None or task_id is None or address is None:
+                continue
+            if await self._ask(work, self._provider.made_for(task_id, address)):
+                state = await self._database.run(
+                    partial(generations.record_task, attempt_id=attempt.id, task_id=task_id)
+                )
+                log.info("lost_answer_found", attempt_id=str(attempt.id), state=state.value)
+                found = True
+            else:
+                log.warning("hint_refused", attempt_id=str(attempt.id))
+        return found
+
+    async def _abandon(self, tx: Transaction, attempt: Attempt) -> None:
         silence = attempt.failure or "no answer and no evidence"
-        if sum(earlier.state is AttemptState.ABANDONED for earlier in work.attempts) >= RESUBMISSIONS:
-            lost = Failure(FailureKind.PERMANENT, Reason.PROVIDER, f"lost again: {silence}")
-            await self._judge(work, lost, ended=(attempt.id, AttemptState.ABANDONED))
-
-        async def abandon(tx: Transaction) -> None:
-            await generations.end_attempt(tx, attempt.id, AttemptState.ABANDONED, silence)
-
-        await self._decide(work.job, abandon)
+        await generations.end_attempt(tx, attempt.id, AttemptState.ABANDONED, silence)
 
     async def _keep_doubting(self, tx: Transaction, work: Work, seconds: float) -> None:
         silence = work.attempt.failure or "the worker ended while submitting"
@@ -332,31 +369,31 @@ class Production:
     async def _wait(self, work: Work) -> None:
         attempt = work.attempt
         waited = (work.now - (attempt.accepted_at or attempt.created_at)).total_seconds()
+        task = await self._ask(work, self._provider.task(attempt.task_id or ""))
+        progress = read_progress(task, waited_seconds=waited)
+        match progress:
+            case KeepWaiting():
+                await self._keep_waiting(work, attempt.id, waited_seconds=waited)
+            case HasResult(result_url):
+                await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url))
+            case Failed(outcome):
+                await self._judge(work, outcome, ended=(attempt.id, AttemptState.FAILED))
+            case _:
+                assert_never(progress)
+
+    async def _ask(self, work: Work, answer: Awaitable[Answer]) -> Answer:
+        """Ask the provider about a task; passing trouble puts the question off."""
         try:
             async with _limit(POLL_SECONDS, "poll"):
-                task = await self._provider.task(attempt.task_id or "")
+                return await answer
         except Failure as failure:
-            if failure.kind is FailureKind.TEMPORARY:
-                # The task is paid for and goes on without our questions; only the deadline ends this.
-                pause = max(5.0, failure.retry_after_seconds or 0.0)
-                log.warning("poll_failed", failure=str(failure))
-                await self._decide(work.job, lambda tx: jobs.snooze(tx, work.job, seconds=pause))
-                raise _PutBack from failure
-            raise
-        match task:
-            case Pending():
-                await self._keep_waiting(work, attempt.id, waited_seconds=waited)
-            case Succeeded(result_url):
-                await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url))
-            case TaskFailed(outcome):
-                await self._judge(work, outcome, ended=(attempt.id, AttemptState.FAILED))
-            case NotFound() if waited < NOT_FOUND_SECONDS:
-                await self._keep_waiting(work, attempt.id, waited_seconds=waited)
-            case NotFound():
-                vanished = Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "the provider lost the task")
-                await self._judge(work, vanished, ended=(attempt.id, AttemptState.FAILED))
-            case _:
-                assert_never(task)
+            if failure.kind is not FailureKind.TEMPORARY:
+                raise
+            # The task is paid for and goes on without our questions; only the deadline ends this.
+            pause = max(5.0, failure.retry_after_seconds or 0.0)
+            log.warning("poll_failed", failure=str(failure))
+            await self._decide(work.job, lambda tx: jobs.snooze(tx, work.job, seconds=pause))
+            raise _PutBack from failure
 
     async def _record_result(self, tx: Transaction, work: Work, result_url: str) -> None:
         await generations.record_result(tx, work.attempt.id, result_url)

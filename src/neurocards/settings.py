@@ -1,9 +1,11 @@
 """The environment, read once into one frozen `Settings`. A setting is a name, a default and a sentence."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neurocards.catalogue import DEFAULT_MODEL
@@ -23,7 +25,31 @@ def _plain(value: object) -> object:
     return stripped
 
 
+def _public(value: str) -> str:
+    """An address to which paths can be added; without TLS only on this machine, where the simulators are."""
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in parts.netloc
+        or "?" in value
+        or "#" in value
+    ):
+        raise ValueError("is no address such as https://shop.example")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must begin with https://: updates and secrets travel over it")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
+PublicUrl = Annotated[str, BeforeValidator(_plain), AfterValidator(_public)]
 
 
 class Settings(BaseSettings):
@@ -47,6 +73,17 @@ class Settings(BaseSettings):
         None, description="The key for the prompt writer. Without it each template's own text is the prompt."
     )
 
+    public_url: PublicUrl | None = Field(
+        None,
+        description="The https address under which the bot is reached from outside. Without it we ask instead of"
+        " being told: Telegram and KIE are polled.",
+    )
+    http_host: str = Field("127.0.0.1", description="Where the bot listens; a proxy with the certificate is before it.")
+    http_port: Annotated[int, Field(ge=1, le=65535)] = Field(8080, description="The port on which the bot listens.")
+    kie_webhook_key: Secret | None = Field(
+        None, description="The key with which KIE signs callbacks, if one was made at kie.ai/settings."
+    )
+
     telegram_api_url: str = Field("https://api.telegram.org", description="Base address of the Bot API.")
     kie_api_url: str = Field("https://api.kie.ai", description="Base address of KIE's API.")
     kie_upload_url: str = Field("https://kieai.redpandaai.co", description="Base address of KIE's file upload.")
@@ -64,7 +101,13 @@ class Settings(BaseSettings):
 
     welcome_credits: Annotated[int, Field(ge=0)] = Field(1, description="Free credits for a new customer.")
     order_deadline_seconds: Annotated[int, Field(ge=60)] = Field(
-        3600, description="An order that has not ended after this time is refunded."
+        3600, description="A video that nobody began for so long, or that was begun so long ago, is refunded."
+    )
+    open_videos_per_customer: Annotated[int, Field(ge=1)] = Field(
+        200, description="How many videos one customer can have in work; more are ordered when some are ready."
+    )
+    messages_per_second: Annotated[float, Field(gt=0, le=1000)] = Field(
+        30.0, description="How many messages all chats together get per second; Telegram's own limit is about 30."
     )
     worker_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
         100, description="Steps one worker runs at once. Waiting for a provider takes no slot."

@@ -1,17 +1,20 @@
 """P6, P8: notices leave in order, old statuses make way, and a video that cannot be handed over is paid back."""
 
+import asyncio
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
-from bot.chat import labels
+from bot.chat import Shop, labels
 from bot.test_messenger import Waiting, waiting
 from neurocards import maintenance
 from neurocards.bot import TelegramMessenger
 from neurocards.db import generations, notices, outlook
 from neurocards.db.books import figures
+from neurocards.db.orders import Outcome, cancel
 from neurocards.notices import Outbox, Sent, Story
-from shop import advance, claim, violations
+from shop import advance, claim, new_draft, new_order, place, violations
 
 __all__ = ["waiting"]
 
@@ -46,7 +49,7 @@ async def test_p6_a_video_that_can_never_be_handed_over_is_paid_back(waiting: Wa
 async def test_p8_a_status_that_is_overtaken_is_not_sent(waiting: Waiting) -> None:
     [job] = await claim(waiting.shop.database)
     async with waiting.shop.database.transaction() as tx:
-        await generations.begin(tx, job.subject_id)
+        await generations.begin(tx, job.subject_id, deadline_seconds=3600)
         for stage in ("prompt", "generating"):
             await generations.tell_status(tx, job.subject_id, stage)
             await generations.tell_status(tx, job.subject_id, stage)
@@ -54,7 +57,7 @@ async def test_p8_a_status_that_is_overtaken_is_not_sent(waiting: Waiting) -> No
     assert await states(waiting) == [("accepted", "superseded"), ("prompt", "superseded"), ("generating", "sent")]
     card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
     assert len(card["edits"]) <= 2
-    assert labels(card) == []
+    assert labels(card) == ["Cancel the order"], "nothing was submitted yet"
 
 
 async def edits(one: Waiting) -> int:
@@ -70,7 +73,7 @@ async def test_p8_a_card_is_edited_every_three_seconds_at_most(waiting: Waiting)
     [job] = await claim(shop.database)
     await advance(shop.database, 1)
     async with shop.database.transaction() as tx:
-        await generations.begin(tx, job.subject_id)
+        await generations.begin(tx, job.subject_id, deadline_seconds=3600)
         await generations.tell_status(tx, job.subject_id, "prompt")
     await shop.tell()
     assert await states(waiting) == [("accepted", "sent"), ("prompt", "pending")]
@@ -114,25 +117,29 @@ async def test_p8_a_card_that_says_so_already_is_left_alone(waiting: Waiting) ->
 async def test_p8_nobody_edits_a_card_while_another_does(waiting: Waiting) -> None:
     database = waiting.shop.database
     async with database.transaction() as tx:
-        [first] = await notices.claim(tx, limit=10, lease_seconds=45)
+        [first] = await notices.claim(tx, limit=10, lease_seconds=45, per_second=30)
         assert not await notices.card_rests(tx, first, seconds=3)
         await notices.put_back(tx, first, seconds=2, failure="a passing trouble", spends_attempt=True)
     await database.run(outlook.tell_places)
     async with database.transaction() as tx:
-        assert await notices.claim(tx, limit=10, lease_seconds=45) == [], "a failure holds up what comes after it"
+        assert await notices.claim(tx, limit=10, lease_seconds=45, per_second=30) == [], (
+            "a failure holds up what comes after it"
+        )
     await advance(database, 2.1)
     async with database.transaction() as tx:
-        [first] = await notices.claim(tx, limit=10, lease_seconds=45)
+        [first] = await notices.claim(tx, limit=10, lease_seconds=45, per_second=30)
         assert await notices.card_rests(tx, first, seconds=3)
-        [second] = await notices.claim(tx, limit=10, lease_seconds=45)
+        [second] = await notices.claim(tx, limit=10, lease_seconds=45, per_second=30)
         assert second.id > first.id
     await advance(database, 5)
     async with database.transaction() as tx:
-        assert await notices.claim(tx, limit=10, lease_seconds=45) == [], "the second is being sent"
+        assert await notices.claim(tx, limit=10, lease_seconds=45, per_second=30) == [], "the second is being sent"
     await advance(database, 45)
     async with database.transaction() as tx:
-        assert await notices.claim(tx, limit=10, lease_seconds=45, held=[first.id]) == [], "it is still in our hands"
-        assert [one.id for one in await notices.claim(tx, limit=10, lease_seconds=45)] == [first.id]
+        assert await notices.claim(tx, limit=10, lease_seconds=45, per_second=30, held=[first.id]) == [], (
+            "it is still in our hands"
+        )
+        assert [one.id for one in await notices.claim(tx, limit=10, lease_seconds=45, per_second=30)] == [first.id]
 
 
 async def test_p3_a_sender_that_lost_its_lease_has_the_card_drawn_anew(waiting: Waiting) -> None:
@@ -203,7 +210,7 @@ async def test_f68_what_telegram_asks_to_wait_for_is_waited_for_in_order(waiting
 
 async def test_f70_what_a_dead_sender_held_is_sent_by_the_next(waiting: Waiting) -> None:
     async with waiting.shop.database.transaction() as tx:
-        assert len(await notices.claim(tx, limit=5, lease_seconds=45)) == 1
+        assert len(await notices.claim(tx, limit=5, lease_seconds=45, per_second=30)) == 1
     await waiting.shop.tell()
     assert await states(waiting) == [("accepted", "sending")], "its lease still runs"
     await advance(waiting.shop.database, 46)
@@ -222,3 +229,134 @@ async def test_f73_a_telegram_that_is_away_for_hours_gets_everything_in_the_end(
     await waiting.shop.tell()
     assert [state for _, state in await states(waiting) if state != "superseded"] == ["sent"] * 3
     assert (await waiting.person.balance()).spent == 1
+
+
+async def crowd(shop: Shop, people: int) -> list[UUID]:
+    """Orders of so many customers, each with its first notice."""
+    return [await new_order(shop.database) for _ in range(people)]
+
+
+async def test_p9_all_chats_together_keep_the_pace_whoever_sends(waiting: Waiting) -> None:
+    database = waiting.shop.database
+    await crowd(waiting.shop, 50)
+
+    async def take() -> int:
+        async with database.transaction() as tx:
+            return len(await notices.claim(tx, limit=100, lease_seconds=45, per_second=20))
+
+    assert sum(await asyncio.gather(*(take() for _ in range(5)))) == 20
+    await advance(database, 0.5)
+    assert 10 <= await take() <= 12, "half a second, and what the claims took"
+    await advance(database, 60)
+    assert await take() == 20, "what nobody used is not saved up"
+
+
+async def test_f73_after_an_outage_ends_are_told_first_and_old_statuses_not_at_all(
+    waiting: Waiting, tmp_path: Path
+) -> None:
+    shop = waiting.shop
+    await crowd(shop, 3)
+    async with shop.database.transaction() as tx:
+        await tx.execute("update jobs set run_at = 'infinity' where customer_id <> (select min(customer_id) from jobs)")
+    for stage in ("prompt", "generating", "checking"):
+        async with shop.database.transaction() as tx:
+            [generation] = await generations.of_order(tx, waiting.order_id)
+            await generations.tell_status(tx, generation.id, stage)
+    await waiting.finish(tmp_path)
+    await advance(shop.database, 7200)
+    async with shop.database.transaction() as tx:
+        [first, *_] = await notices.claim(tx, limit=1, lease_seconds=45, per_second=30)
+        assert (first.kind, first.order_id) == ("video", waiting.order_id)
+    await advance(shop.database, 46)
+    await shop.tell()
+    told = [one for one in await states(waiting) if one[1] != "pending"]
+    assert told.count(("sending", "superseded")) == 1
+    assert ("video", "sent") in told
+    assert ("finished", "sent") in told
+    assert await edits(waiting) == 1, "one edit says what five stages came to"
+
+
+async def test_f69_a_lost_answer_is_sent_again_marked_and_counted(waiting: Waiting, tmp_path: Path) -> None:
+    shop = waiting.shop
+    await shop.tell()
+    await waiting.finish(tmp_path)
+    await shop.fault("drop_answer", "sendVideo", times=1)
+    await shop.tell()
+    await advance(shop.database, 10)
+    await shop.tell()
+    videos = [one for one in await waiting.person.messages() if one["media"] and one["media"]["kind"] == "video"]
+    assert ["once more" in one["caption"] for one in videos] == [False, True]
+    async with shop.database.transaction() as tx:
+        assert (await figures(tx)).notices_repeated == 1
+    await advance(shop.database, 600)
+    await shop.tell()
+    assert len([one for one in await waiting.person.messages() if one["media"]]) == len(videos) + 2, "and two photos"
+
+
+async def test_f70_a_sender_that_died_may_have_sent_it(waiting: Waiting) -> None:
+    database = waiting.shop.database
+    async with database.transaction() as tx:
+        [first] = await notices.claim(tx, limit=5, lease_seconds=45, per_second=30)
+    await advance(database, 46)
+    async with database.transaction() as tx:
+        [again] = await notices.claim(tx, limit=5, lease_seconds=45, per_second=30)
+    assert (first.repeats, again.repeats) == (0, 1)
+
+
+async def test_f68_a_message_that_was_refused_is_no_repeat(waiting: Waiting, tmp_path: Path) -> None:
+    shop = waiting.shop
+    await waiting.finish(tmp_path)
+    await shop.fault("429", "sendVideo", retry_after=3)
+    await shop.tell()
+    await advance(shop.database, 4)
+    await shop.tell()
+    async with shop.database.transaction() as tx:
+        assert (await figures(tx)).notices_repeated == 0
+
+
+async def test_f10_a_seller_takes_an_order_back_from_its_card(waiting: Waiting) -> None:
+    await waiting.shop.tell()
+    answer = await waiting.person.tap("Cancel the order")
+    assert "cancelled" in answer["text"]
+    await advance(waiting.shop.database, 4)
+    await waiting.shop.tell()
+    [told] = [one for one in await waiting.person.answers() if one["text"]]
+    assert "is cancelled" in told["text"]
+    assert "1 credit" in told["text"]
+    assert labels(told) == ["Same again"]
+    card = next(one for one in await waiting.person.messages() if one["message_id"] == waiting.card_id)
+    assert "cancelled" in card["caption"]
+    assert labels(card) == []
+    assert (await waiting.person.balance()).held == 0
+    assert await violations(waiting.shop.database) == []
+
+
+async def test_f10_a_seller_who_is_too_late_hears_so(waiting: Waiting) -> None:
+    shop = waiting.shop
+    await shop.tell()
+    [job] = await claim(shop.database)
+    async with shop.database.transaction() as tx:
+        await generations.begin(tx, job.subject_id, deadline_seconds=3600)
+        await generations.intend(
+            tx, job.subject_id, attempt_id=uuid4(), provider="kie", model="m", lease_number=job.lease_number
+        )
+    answer = await waiting.person.tap("Cancel the order")
+    assert answer["show_alert"]
+    assert "being made already" in answer["text"]
+    assert (await waiting.person.balance()).held == 1
+
+
+async def test_f10_an_order_of_three_is_taken_back_with_one_message(waiting: Waiting) -> None:
+    shop = waiting.shop
+    await waiting.person.give(3)
+    customer = await waiting.person.customer()
+    draft_id = await new_draft(shop.database, customer, videos=3)
+    assert (await place(shop.database, draft_id)).outcome is Outcome.PLACED
+    await waiting.person.answers()
+    await shop.database.run(lambda tx: cancel(tx, draft_id, customer.id))
+    for _ in range(3):
+        await shop.tell()
+        await advance(shop.database, 4)
+    told = [one for one in await waiting.person.answers() if "is cancelled" in str(one["text"])]
+    assert len(told) == 1
+    assert "3 credits" in told[0]["text"]

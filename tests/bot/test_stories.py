@@ -93,6 +93,7 @@ def tried(now: Story, index: int, state: AttemptState) -> Story:
         task_id="t",
         result_url="u",
         failure=None,
+        hinted_task_id=None,
         created_at=NOW,
         accepted_at=NOW,
         ended_at=None,

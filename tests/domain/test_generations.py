@@ -60,6 +60,7 @@ def attempt(state: AttemptState) -> Attempt:
         task_id="t",
         result_url="https://files.example/clip.mp4",
         failure=None,
+        hinted_task_id=None,
         created_at=NOW,
         accepted_at=NOW,
         ended_at=None,

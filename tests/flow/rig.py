@@ -192,5 +192,6 @@ def make_rig(
         workspace=workspace,
         lease_seconds=LEASE_SECONDS,
         doubt_seconds=DOUBT_SECONDS,
+        deadline_seconds=3600,
     )
     return Rig(database, store, kie, production, kie_url, openai_url, client), writer

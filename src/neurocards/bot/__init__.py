@@ -5,5 +5,15 @@ from neurocards.bot.handling import Handling
 from neurocards.bot.intake import Intake, IntakeRefused
 from neurocards.bot.messenger import TelegramMessenger
 from neurocards.bot.profile import make_bot, set_up
+from neurocards.bot.webhook import Registration
 
-__all__ = ["Handling", "Intake", "IntakeRefused", "TelegramMessenger", "build_dispatcher", "make_bot", "set_up"]
+__all__ = [
+    "Handling",
+    "Intake",
+    "IntakeRefused",
+    "Registration",
+    "TelegramMessenger",
+    "build_dispatcher",
+    "make_bot",
+    "set_up",
+]

@@ -10,6 +10,7 @@ from neurocards.bot.pictures import Pictures
 from neurocards.bot.questions import Questions
 from neurocards.bot.repeats import Repeats
 from neurocards.bot.taps import Taps
+from neurocards.bot.withdrawing import Withdrawing
 from neurocards.db.connection import Database
 from neurocards.domain.catalogue import Catalogue
 from neurocards.settings import Settings
@@ -29,6 +30,7 @@ def build_dispatcher(*, database: Database, store: Store, catalogue: Catalogue, 
         Greeting(database, settings, questions).router(),
         Cabinet(database, catalogue, settings).router(),
         Repeats(database, questions, pictures).router(),
+        Withdrawing(database).router(),
         Conversation(database, questions, pictures).router(),
         Taps(database, catalogue, settings, questions, pictures).router(),
     )

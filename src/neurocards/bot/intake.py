@@ -1,4 +1,7 @@
-"""Fetches updates by long polling: each is stored before Telegram is told that we have it."""
+"""Takes updates in: each is stored before Telegram is told that we have it.
+
+Here by long polling; a webhook brings the same updates, read by the same `received`.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,7 +34,10 @@ URGENT_UPDATES = ("callback_query", "pre_checkout_query")
 REFUSALS = 5
 """So many in a row are no deploy in which an old process still ends its last poll."""
 
+FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+
+MAX_BIGINT = 2**63 - 1
 
 Json = dict[str, Any]  # Any: Telegram's JSON, typed by aiogram when it is handled
 
@@ -40,6 +46,10 @@ log = structlog.get_logger()
 
 class IntakeRefused(Exception):
     """Telegram does not let us poll; the message is one sentence for the operator."""
+
+
+class BadUpdate(ValueError):
+    """What came is no update."""
 
 
 class FetchUpdates(TelegramMethod[list[Json]]):
@@ -93,7 +103,7 @@ class Intake:
             request_timeout=self._poll_seconds + ANSWER_SECONDS,
         )
         if bodies:
-            incoming = [_incoming(_storable(body)) for body in bodies]
+            incoming = [received(body) for body in bodies]
             await self._database.run(lambda tx: updates.store(tx, incoming))
         # The next poll confirms. An empty answer confirmed all before; from then on no offset is named,
         # because after a quiet week Telegram's numbers begin anew somewhere else.
@@ -128,12 +138,23 @@ class Intake:
         await self._rest("poll_refused", error)
 
     async def _rest(self, event: str, error: Exception, *, seconds: float = 0.0) -> None:
-        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or 0.5)
+        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or FIRST_PAUSE_SECONDS)
         pause = max(seconds, self._pause_seconds)
         log.warning(event, error=str(error).strip()[:300], pause_seconds=pause)
         self._wake.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
+
+
+def received(body: object) -> Incoming:
+    """The update as it is stored. Raises BadUpdate if it is none."""
+    try:
+        storable = _storable(body)
+    except RecursionError as error:
+        raise BadUpdate("nested too deep") from error
+    if not isinstance(storable, dict) or not _is_bigint(storable.get("update_id")):
+        raise BadUpdate("no object with an update_id")
+    return _incoming(storable)
 
 
 def _incoming(body: Json) -> Incoming:
@@ -150,9 +171,13 @@ def _person(body: Mapping[str, Any]) -> int:  # Any: JSON
     for event in body.values():
         if isinstance(event, dict):
             for who in ("from", "user", "chat"):
-                if isinstance(event.get(who), dict):
+                if isinstance(event.get(who), dict) and _is_bigint(event[who].get("id")):
                     return int(event[who]["id"])
     return 0
+
+
+def _is_bigint(value: object) -> bool:
+    return type(value) is int and abs(value) <= MAX_BIGINT
 
 
 def _storable(value: Any) -> Any:  # Any: JSON in, JSON out
@@ -161,7 +186,7 @@ def _storable(value: Any) -> Any:  # Any: JSON in, JSON out
         case str():
             return value.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
         case dict():
-            return {key: _storable(inner) for key, inner in value.items()}
+            return {_storable(key): _storable(inner) for key, inner in value.items()}
         case list():
             return [_storable(inner) for inner in value]
         case _:

@@ -16,7 +16,7 @@ from neurocards.bot.screens import Screen
 from neurocards.bot.trouble import translated
 from neurocards.db.connection import Database
 from neurocards.domain.failures import Failure, FailureKind, Reason
-from neurocards.domain.generations import Generation
+from neurocards.domain.generations import Generation, GenerationState
 from neurocards.notices import Sent, Story
 from neurocards.storage import Store
 
@@ -43,13 +43,13 @@ class TelegramMessenger:
     async def show_status(self, story: Story) -> Sent:
         """Edit the order's card, or send a new one where it is gone; nothing where it says this already."""
         screen, card = stories.status(story), story.order.card_message_id
-        if card is not None and story.order.card_text == screen.text:
-            return Sent(card, card_text=screen.text, changed=False)
+        if card is not None and story.order.card_text == screen.gist:
+            return Sent(card, card_text=screen.gist, changed=False)
         with translated():
             if card is not None and await self._edit(story, screen):
-                return Sent(card, card_text=screen.text)
+                return Sent(card, card_text=screen.gist)
             message_id = await self._pictures.show(self._bot, story.customer.telegram_id, screen)
-            return Sent(message_id, card_text=screen.text)
+            return Sent(message_id, card_text=screen.gist)
 
     async def deliver(self, story: Story) -> Sent:
         """Send the video: Telegram's own copy where it has one, else our file, streamed."""
@@ -83,7 +83,9 @@ class TelegramMessenger:
     async def tell_failure(self, story: Story) -> Sent:
         """Say why there is no video."""
         with translated():
-            return Sent(await send(self._bot, story.customer.telegram_id, stories.failure(story, _generation(story))))
+            ended = _generation(story)
+            told = stories.cancellation if ended.state is GenerationState.CANCELLED else stories.failure
+            return Sent(await send(self._bot, story.customer.telegram_id, told(story, ended)))
 
     async def _edit(self, story: Story, screen: Screen) -> bool:
         """Bring the card up to date; False when it is gone."""
@@ -102,7 +104,10 @@ class TelegramMessenger:
         """The same for a card without a photo."""
         try:
             await self._bot.edit_message_text(
-                screen.text, chat_id=story.customer.telegram_id, message_id=story.order.card_message_id
+                screen.text,
+                chat_id=story.customer.telegram_id,
+                message_id=story.order.card_message_id,
+                reply_markup=keyboard(screen),
             )
         except TelegramBadRequest as error:
             return _tolerated(error)

@@ -36,8 +36,10 @@ class Verb(StrEnum):
     BACK = "b"
     CONFIRM = "y"
     CANCEL = "x"
+    CANCEL_ORDER = "w"
+    """About an order, not a draft: take it back while that is free."""
     REPEAT = "r"
-    """About an order, not a draft: begin a draft from it."""
+    """About an order: begin a draft from it."""
     ORIGINAL = "f"
     """About an order as well: one of its videos as a file."""
 
@@ -111,6 +113,11 @@ class Screen:
     text: str
     buttons: tuple[tuple[Button, ...], ...] = ()
     photo_key: str | None = None
+
+    @property
+    def gist(self) -> str:
+        """All words of it, those on its buttons included: two screens with the same are the same to whoever reads."""
+        return "\n".join([self.text, *(button.label for row in self.buttons for button in row)])
 
     def after(self, line: str) -> "Screen":
         """The same screen below a line about what just happened."""

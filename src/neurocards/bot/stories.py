@@ -4,6 +4,7 @@ import math
 from enum import IntEnum
 
 from neurocards.bot.screens import Action, Button, Repeat, Screen, Style, Verb, credits_text, size_text, template_name
+from neurocards.domain.decisions import free_to_cancel
 from neurocards.domain.failures import Reason
 from neurocards.domain.generations import AttemptState, Generation, GenerationState
 from neurocards.domain.orders import Order
@@ -44,7 +45,8 @@ def status(story: Story) -> Screen:
         lines = [f"{generation.ordinal}. {line}" for generation, line in zip(story.generations, lines, strict=True)]
     over = all(_over(story, generation) for generation in story.generations)
     foot = _receipt(story) if over else _prospects(story)
-    return Screen("\n\n".join([f"{title}\n{size}", "\n".join(lines), foot]), photo_key=order.photo_key)
+    text = "\n\n".join([f"{title}\n{size}", "\n".join(lines), foot])
+    return Screen(text, _way_back(story), photo_key=order.photo_key)
 
 
 def after_video(story: Story, generation: Generation) -> Screen:
@@ -63,17 +65,12 @@ def after_video(story: Story, generation: Generation) -> Screen:
 def caption(story: Story, generation: Generation) -> str:
     """What stands below a video."""
     language, order = story.customer.language, story.order
-    number, template = str(order.number), _name(language, order)
+    told = {"number": str(order.number), "template": _name(language, order)}
     if order.count == 1:
-        return translate(language, "caption", number=number, template=template)
-    return translate(
-        language,
-        "caption-of-many",
-        number=number,
-        template=template,
-        ordinal=generation.ordinal,
-        total=order.count,
-    )
+        words = translate(language, "caption", **told)
+    else:
+        words = translate(language, "caption-of-many", **told, ordinal=generation.ordinal, total=order.count)
+    return "\n".join([words, translate(language, "maybe-repeated")]) if story.repeated else words
 
 
 def failure(story: Story, generation: Generation) -> Screen:
@@ -90,6 +87,22 @@ def failure(story: Story, generation: Generation) -> Screen:
     if order.count == 1:
         return Screen(translate(language, "failure", **told), buttons)
     text = translate(language, "failure-of-many", **told, ordinal=generation.ordinal, total=order.count)
+    return Screen(text, buttons)
+
+
+def cancellation(story: Story, generation: Generation) -> Screen:
+    """That the order, or what of it was still free, is taken back."""
+    language, order = story.customer.language, story.order
+    cancelled = [one for one in story.generations if one.state is GenerationState.CANCELLED]
+    told = {
+        "number": str(order.number),
+        "credits": credits_text(language, sum(one.price_credits for one in cancelled)),
+        "available": credits_text(language, story.customer.available_credits),
+    }
+    buttons = ((_repeat(language, order, Repeat.ALL),),)
+    if len(cancelled) == order.count:
+        return Screen(translate(language, "order-cancelled", **told), buttons)
+    text = translate(language, "order-cancelled-partly", **told, cancelled=len(cancelled), total=order.count)
     return Screen(text, buttons)
 
 
@@ -114,9 +127,25 @@ def _repeat(language: str, order: Order, what: Repeat) -> Button:
     return Button(translate(language, f"repeat-{what}"), Action(Verb.REPEAT, order.id, what), style)
 
 
+def _way_back(story: Story) -> tuple[tuple[Button, ...], ...]:
+    """A button as long as something of the order is free to be taken back."""
+    if not any(_free(story, generation) for generation in story.generations):
+        return ()
+    language, order = story.customer.language, story.order
+    return ((Button(translate(language, "cancel-order"), Action(Verb.CANCEL_ORDER, order.id)),),)
+
+
+def _free(story: Story, generation: Generation) -> bool:
+    attempt = story.attempts.get(generation.id)
+    return not generation.state.ended and free_to_cancel([attempt.state] if attempt else [])
+
+
 def _line(story: Story, generation: Generation) -> str:
     language = story.customer.language
-    if generation.state in (GenerationState.FAILED, GenerationState.CANCELLED):
+    if generation.state is GenerationState.CANCELLED:
+        words = translate(language, "status-cancelled")
+        return f"✕ {words}"
+    if generation.state is GenerationState.FAILED:
         reason = translate(language, f"failure-briefly-{_reason(generation)}")
         words = translate(language, "status-failed", reason=reason)
         return f"✕ {words}"

@@ -161,6 +161,8 @@ class Taps:
                     available_credits=placement.available_credits or 0,
                 )
                 await answer(query, words, alert=True)
+            case Outcome.TOO_MANY_OPEN:
+                await answer(query, translate(language, "too-many-open"), alert=True)
             case Outcome.PRICE_CHANGED:
                 await answer(query, translate(language, "price-changed-alert"), alert=True)
                 await disarm(query)
@@ -274,6 +276,7 @@ class Taps:
             order_id,
             draft.template,
             deadline_seconds=self._settings.order_deadline_seconds,
+            open_limit=self._settings.open_videos_per_customer,
         )
 
     async def _outdated(self, query: CallbackQuery, customer: Customer, order_id: UUID | None) -> None:

@@ -20,6 +20,8 @@ from pydantic import ValidationError
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.notices import Unreachable
 
+UNREACHABLE_PAUSE_SECONDS = 5.0
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -44,6 +46,9 @@ def meaning(error: AiogramError) -> Failure | Unreachable:
             return _failure(FailureKind.OUTAGE, error)
         case TelegramEntityTooLarge():
             return _failure(FailureKind.PERMANENT, error)
+        case TelegramNetworkError() if "ClientConnectorError" in error.message:
+            # Nobody was there to take it: nothing has been sent, and a repeat is no second copy.
+            return _failure(FailureKind.OUTAGE, error, retry_after_seconds=UNREACHABLE_PAUSE_SECONDS)
         case TelegramNetworkError() | TelegramServerError():
             return _failure(FailureKind.TEMPORARY, error)
         case ClientDecodeError() if not isinstance(error.original, ValidationError):

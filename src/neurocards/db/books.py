@@ -155,6 +155,13 @@ class Figures:
     spent_credits: int
     notices_waiting: int
     notices_undeliverable: int
+    notices_repeated: int
+    """Sent again because nobody knows whether Telegram took them: how often in all."""
+    attempts: int
+    attempts_abandoned: int
+    """Submits whose answer was lost and never found: each may have cost us a task."""
+    attempts_orphaned: int
+    """Tasks that were accepted and that nobody needs: each has cost us."""
     updates_dead: int
 
 
@@ -170,6 +177,10 @@ async def figures(tx: Transaction) -> Figures:
                a.*,
                (select count(*) from notices where state in ('pending', 'sending')) as notices_waiting,
                (select count(*) from notices where state = 'undeliverable') as notices_undeliverable,
+               (select coalesce(sum(repeats), 0) from notices where repeats > 0) as notices_repeated,
+               (select count(*) from attempts) as attempts,
+               (select count(*) from attempts where state = 'abandoned') as attempts_abandoned,
+               (select count(*) from attempts where state = 'orphaned') as attempts_orphaned,
                (select count(*) from updates where state = 'dead') as updates_dead
           from (select count(*) as generations,
                        count(*) filter (where state = 'completed') as completed,

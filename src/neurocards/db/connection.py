@@ -22,8 +22,10 @@ CONFLICT_RETRIES = 3
 POOL_WAIT_SECONDS = 10.0
 
 # A statement, a lock wait or a forgotten transaction ends by itself long before a lease or a person's patience does.
+# Nothing outside happens in a transaction, so one that idles belongs to a process that was stopped or cut off, and may
+# hold what others wait for.
 SESSION_LIMITS = (
-    "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s -c timezone=UTC"
+    "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
 )
 SOCKET_LIMITS = {
     "connect_timeout": 5,
@@ -32,6 +34,9 @@ SOCKET_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
+APP_ROLE = "neurocards_app"
+"""What bot, workers and commands act as; its rights stand in the migrations."""
+
 TRY_SECONDS = 40.0
 """How long one try of a transaction may take in all: longer than its statement's own limit, shorter than for ever."""
 
@@ -65,9 +70,11 @@ async def _limit(seconds: float) -> AsyncIterator[None]:
 class Database:
     """The database as the rest of the program sees it. Open it with `async with`."""
 
-    def __init__(self, dsn: str, *, connections: int = 10) -> None:
+    def __init__(self, dsn: str, *, connections: int = 10, role: str | None = None) -> None:
+        """With a `role` every connection acts as it, and has no more rights than it."""
         check_address(dsn)
-        self._conninfo = make_conninfo(dsn, options=SESSION_LIMITS, **SOCKET_LIMITS)
+        options = SESSION_LIMITS if role is None else f"{SESSION_LIMITS} -c role={role}"
+        self._conninfo = make_conninfo(dsn, options=options, **SOCKET_LIMITS)
         self._pool: AsyncConnectionPool[Transaction] = AsyncConnectionPool(
             self._conninfo,
             kwargs={"autocommit": True},

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg.rows import kwargs_row
 
 from neurocards.db.connection import Transaction
+from neurocards.domain.decisions import after_acceptance
 from neurocards.domain.generations import Attempt, AttemptState, Generation, GenerationState
 
 
@@ -42,8 +43,8 @@ _GENERATION = (
     " thumbnail_key, width, height, seconds, size_bytes, file_id, failure, deadline_at, created_at, finished_at"
 )
 _ATTEMPT = (
-    "id, generation_id, number, provider, model, lease_number, state, task_id, result_url, failure, created_at,"
-    " accepted_at, ended_at"
+    "id, generation_id, number, provider, model, lease_number, state, task_id, result_url, failure, hinted_task_id,"
+    " created_at, accepted_at, ended_at"
 )
 
 
@@ -104,9 +105,13 @@ async def clock(tx: Transaction) -> datetime:
 # Recovery points: the caller has proved its lease in this transaction. -----------------------------------------
 
 
-async def begin(tx: Transaction, generation_id: UUID) -> None:
-    """A worker has taken it up."""
-    await tx.execute("update generations set state = 'processing' where id = %s and state = 'queued'", [generation_id])
+async def begin(tx: Transaction, generation_id: UUID, *, deadline_seconds: float) -> None:
+    """A worker has taken it up; from now on it has `deadline_seconds`, however long it waited for that."""
+    await tx.execute(
+        "update generations set state = 'processing', deadline_at = clock_now() + make_interval(secs => %s)"
+        " where id = %s and state = 'queued'",
+        [deadline_seconds, generation_id],
+    )
 
 
 async def record_prompt(tx: Transaction, generation_id: UUID, *, prompt: str, source: str) -> None:
@@ -226,33 +231,27 @@ async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> Attemp
     the wrong customer.
     """
     # The generation first, like everybody else: whether the task can be adopted must not change meanwhile.
-    await tx.execute(
-        "select 1 from generations where id = (select generation_id from attempts where id = %s) for no key update",
-        [attempt_id],
-    )
     cursor = await tx.execute(
-        """
-        update attempts a
-           set task_id = %(task_id)s,
-               accepted_at = coalesce(accepted_at, clock_now()),
-               state = case
-                   when a.state in ('accepted', 'succeeded', 'failed', 'orphaned') then a.state
-                   when g.state in ('queued', 'processing') and g.video_key is null and not exists (
-                       select from attempts other
-                        where other.generation_id = a.generation_id and other.id <> a.id
-                          and other.state in ('intent', 'unknown', 'accepted', 'succeeded')) then 'accepted'
-                   else 'orphaned'
-               end
-          from generations g
-         where a.id = %(id)s and g.id = a.generation_id
-        returning a.state
-        """,
-        {"id": attempt_id, "task_id": task_id},
+        "select id, state in ('queued', 'processing'), video_key is not null from generations"
+        " where id = (select generation_id from attempts where id = %s) for no key update",
+        [attempt_id],
     )
     row = await cursor.fetchone()
     if row is None:
         raise LookupError(f"no attempt {attempt_id}")
-    return AttemptState(row[0])
+    generation_id, generation_open, has_video = row
+    known = {attempt.id: attempt for attempt in await attempts(tx, generation_id)}
+    state = after_acceptance(
+        known[attempt_id].state,
+        generation_open=generation_open,
+        has_video=has_video,
+        another_is_live=any(other.state.live for other in known.values() if other.id != attempt_id),
+    )
+    await tx.execute(
+        "update attempts set task_id = %s, accepted_at = coalesce(accepted_at, clock_now()), state = %s where id = %s",
+        [task_id, state, attempt_id],
+    )
+    return state
 
 
 _BEFORE = {

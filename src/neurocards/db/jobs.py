@@ -13,6 +13,12 @@ from psycopg.rows import class_row
 from neurocards.db import leases
 from neurocards.db.connection import Transaction
 
+FRONT_JOBS = 500
+"""How many due jobs of each kind, begun and not begun, are weighed against each other."""
+
+RETRY_JITTER = 0.2
+"""Jobs that failed together do not come back together: each waits up to this share longer."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -43,17 +49,39 @@ class LostLease(Exception):
 
 
 async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: float, held: Collection[int]) -> list[Job]:
-    """Take up to `limit` due jobs for one worker, oldest first; never one that it still holds."""
+    """Take up to `limit` due jobs for one worker, fairly between customers; never one that it still holds.
+
+    Whoever has least in work is next, with what was begun before what was not. Of a long queue only the front is
+    looked at: what was begun stands there by its time, what was not by its turn, in which customers alternate.
+    """
     cursor = tx.cursor(row_factory=class_row(Job))
     await cursor.execute(
         """
+        with front as (
+            (select id, customer_id, priority, 0 as unbegun, run_at, turn from jobs
+              where state = 'available' and lease_number > 0 and run_at <= clock_now() and id <> all(%(held)s)
+              order by run_at, id limit %(front)s)
+            union all
+            (select id, customer_id, priority, 1, run_at, turn from jobs
+              where state = 'available' and lease_number = 0 and run_at <= clock_now() and id <> all(%(held)s)
+              order by priority desc, turn, id limit %(front)s)
+        ), shared as (
+            select front.*,
+                   coalesce(busy.jobs, 0) + row_number() over (
+                       partition by front.customer_id
+                       order by priority desc, unbegun, turn * unbegun, run_at, id) as share
+              from front
+              left join (select customer_id, count(*) as jobs from jobs where state = 'running' group by customer_id)
+                   busy on busy.customer_id = front.customer_id
+        ),
         -- Materialized: the rows are locked once and the update touches only those.
-        with due as materialized (
-            select id from jobs
-             where state = 'available' and run_at <= clock_now() and id <> all(%(held)s)
-             order by run_at, id
+        due as materialized (
+            select jobs.id
+              from shared join jobs on jobs.id = shared.id
+             where jobs.state = 'available'
+             order by shared.priority desc, share, unbegun, shared.turn * unbegun, shared.run_at, jobs.id
              limit %(limit)s
-               for update skip locked
+               for update of jobs skip locked
         )
         update jobs
            set state = 'running', lease_owner = %(worker)s, lease_number = lease_number + 1,
@@ -62,7 +90,13 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
          where jobs.id = due.id
         returning jobs.id, kind, subject_id, attempt, lease_number
         """,
-        {"held": list(held), "limit": limit, "worker": worker, "lease_seconds": lease_seconds},
+        {
+            "held": list(held),
+            "limit": limit,
+            "front": limit + FRONT_JOBS,
+            "worker": worker,
+            "lease_seconds": lease_seconds,
+        },
     )
     return await cursor.fetchall()
 
@@ -84,12 +118,12 @@ async def extend(tx: Transaction, held: Collection[Job], *, lease_seconds: float
 
 async def snooze(tx: Transaction, job: Job, *, seconds: float) -> None:
     """Put the job back for later because nothing is wrong; raises LostLease."""
-    await _put_back(tx, job, seconds=seconds, spends_attempt=False, failure=None)
+    await _put_back(tx, job, seconds=seconds, jitter=0.0, spends_attempt=False, failure=None)
 
 
 async def retry(tx: Transaction, job: Job, *, seconds: float, spends_attempt: bool, failure: str) -> None:
     """Put the job back for later because something failed and may pass; raises LostLease."""
-    await _put_back(tx, job, seconds=seconds, spends_attempt=spends_attempt, failure=failure)
+    await _put_back(tx, job, seconds=seconds, jitter=RETRY_JITTER, spends_attempt=spends_attempt, failure=failure)
 
 
 async def rescue(tx: Transaction, *, limit: int = 500) -> list[Rescued]:
@@ -116,11 +150,14 @@ async def rescue(tx: Transaction, *, limit: int = 500) -> list[Rescued]:
     return await cursor.fetchall()
 
 
-async def _put_back(tx: Transaction, job: Job, *, seconds: float, spends_attempt: bool, failure: str | None) -> None:
+async def _put_back(
+    tx: Transaction, job: Job, *, seconds: float, jitter: float, spends_attempt: bool, failure: str | None
+) -> None:
     cursor = await tx.execute(
         """
         update jobs
-           set state = 'available', run_at = clock_now() + make_interval(secs => %(seconds)s),
+           set state = 'available',
+               run_at = clock_now() + make_interval(secs => %(seconds)s * (1 + random() * %(jitter)s)),
                attempt = attempt + %(spent)s, rescues = 0, failure = coalesce(%(failure)s, failure),
                lease_owner = null, lease_expires_at = null
          where id = %(id)s and lease_number = %(number)s and state = 'running'
@@ -129,9 +166,20 @@ async def _put_back(tx: Transaction, job: Job, *, seconds: float, spends_attempt
             "id": job.id,
             "number": job.lease_number,
             "seconds": seconds,
+            "jitter": jitter,
             "spent": int(spends_attempt),
             "failure": failure,
         },
     )
     if cursor.rowcount == 0:
         raise LostLease(job)
+
+
+async def hurry(tx: Transaction, order_id: UUID, *, priority: int) -> int:
+    """Let the open jobs of an order go before all of lower priority; returns how many there were."""
+    cursor = await tx.execute(
+        "update jobs set priority = %s where kind = 'generation' and state in ('available', 'running')"
+        " and subject_id in (select id from generations where order_id = %s)",
+        [priority, order_id],
+    )
+    return cursor.rowcount

@@ -10,6 +10,17 @@ from psycopg.rows import kwargs_row
 from neurocards.db import leases
 from neurocards.db.connection import Transaction
 
+MOOT_SECONDS = 10.0
+"""A status that could not be shown for so long makes way for the newest one of its order."""
+
+_MOOT = """
+    ({0}.kind = 'status' and {0}.state = 'pending'
+     and {0}.created_at < clock_now() - make_interval(secs => %(moot)s)
+     and exists (select from notices newer
+                  where newer.order_id = {0}.order_id and newer.id > {0}.id
+                    and newer.kind = 'status' and newer.state = 'pending'))
+"""
+
 
 class NoticeKind(StrEnum):
     """What a notice does: edits the status card, hands over the video, says why there is none, or hands over again."""
@@ -35,6 +46,8 @@ class Notice:
     stage: str | None
     attempt: int
     lease_number: int
+    repeats: int
+    """How often it may have been sent before: an answer was lost, or a sender died."""
 
 
 def _notice(
@@ -47,20 +60,28 @@ def _notice(
     stage: str | None,
     attempt: int,
     lease_number: int,
+    repeats: int,
 ) -> Notice:
-    return Notice(id, customer_id, order_id, generation_id, NoticeKind(kind), stage, attempt, lease_number)
+    return Notice(id, customer_id, order_id, generation_id, NoticeKind(kind), stage, attempt, lease_number, repeats)
 
 
-async def claim(tx: Transaction, *, limit: int, lease_seconds: float, held: Collection[int] = ()) -> list[Notice]:
+async def claim(
+    tx: Transaction, *, limit: int, lease_seconds: float, per_second: float, held: Collection[int] = ()
+) -> list[Notice]:
     """Take the first open notice of up to `limit` customers who may be written to now.
 
-    One at a time per customer, in order, whichever process sends it; only a status whose card rests is passed by. A
-    lease that expired makes a notice claimable again, but not by whoever still holds it: its sender died, and whether
-    it was sent is not known.
+    One at a time per customer, in order, whichever process sends it, and at most `per_second` of all together; chats
+    that wait for how something ended go first. Passed by is a status whose card rests, and one that a newer status of
+    the same order has made moot while it waited. A lease that expired makes a notice claimable again, but not by
+    whoever still holds it: its sender died, and whether it was sent is not known.
     """
+    free = await tx.execute("select least(%s, free_places(%s))", [limit, per_second])
+    row = await free.fetchone()
+    if row is None or row[0] < 1:
+        return []
     cursor = tx.cursor(row_factory=kwargs_row(_notice))
     await cursor.execute(
-        """
+        f"""
         with first as materialized (
             select n.id
               from notices n
@@ -69,29 +90,35 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float, held: Coll
                and n.state in ('pending', 'sending')
                and n.send_at <= clock_now() and n.id <> all(%(held)s)
                and c.unreachable_since is null and c.write_after <= clock_now()
+               and not {_MOOT.format("n")}
                and not exists (
                    select from notices other
                     where other.customer_id = n.customer_id and other.id <> n.id
                       and other.state in ('pending', 'sending')
                       and (other.state = 'sending' and other.lease_expires_at >= clock_now()
-                           or other.id < n.id
+                           or other.id < n.id and not {_MOOT.format("other")}
                            -- A card that rests holds nobody up: when it is edited it will say what is true by then.
                            and not (other.kind = 'status' and other.state = 'pending'
                                     and other.failure is null and other.send_at > clock_now())))
-             order by n.id
+             order by n.kind = 'status', n.id
              limit %(limit)s
                for update of n skip locked
         )
         update notices
            set state = 'sending', lease_number = lease_number + 1,
+               repeats = repeats + case state when 'sending' then 1 else 0 end,
                lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
           from first
          where notices.id = first.id
-        returning notices.id, customer_id, order_id, generation_id, kind, stage, attempt, lease_number
-        """,
-        {"limit": limit, "lease_seconds": lease_seconds, "held": list(held)},
+        returning notices.id, customer_id, order_id, generation_id, kind, stage, attempt, lease_number,
+                  repeats
+        """.encode(),
+        {"limit": row[0], "lease_seconds": lease_seconds, "held": list(held), "moot": MOOT_SECONDS},
     )
-    return await cursor.fetchall()
+    claimed = await cursor.fetchall()
+    if claimed:
+        await tx.execute("select use_places(%s, %s)", [len(claimed), per_second])
+    return claimed
 
 
 async def request(tx: Transaction, generation_id: UUID, *, kind: NoticeKind, cause: str) -> bool:
@@ -191,23 +218,34 @@ async def finish(
         """,
         {"state": state, "message_id": message_id, "id": notice.id, "number": notice.lease_number},
     )
+    ours = cursor.rowcount == 1
     if pause_seconds > 0:
         await rest(tx, notice.customer_id, seconds=pause_seconds)
-    return cursor.rowcount == 1
+    if state == "sent" and notice.kind is NoticeKind.STATUS:
+        await tx.execute(
+            "update notices set state = 'superseded'"
+            " where order_id = %s and id < %s and kind = 'status' and state = 'pending'",
+            [notice.order_id, notice.id],
+        )
+    return ours
 
 
-async def put_back(tx: Transaction, notice: Notice, *, seconds: float, failure: str, spends_attempt: bool) -> None:
-    """Try again later; the customer's other notices wait behind it."""
+async def put_back(
+    tx: Transaction, notice: Notice, *, seconds: float, failure: str, spends_attempt: bool, in_doubt: bool = False
+) -> None:
+    """Try again later; the customer's other notices wait behind it. `in_doubt`: it may have been sent."""
     await tx.execute(
         """
         update notices
            set state = 'pending', lease_expires_at = null, failure = %(failure)s,
-               attempt = attempt + %(spent)s, send_at = clock_now() + make_interval(secs => %(seconds)s)
+               attempt = attempt + %(spent)s, repeats = repeats + %(in_doubt)s,
+               send_at = clock_now() + make_interval(secs => %(seconds)s)
          where id = %(id)s and lease_number = %(number)s and state = 'sending'
         """,
         {
             "failure": failure[:500],
             "spent": int(spends_attempt),
+            "in_doubt": int(in_doubt),
             "seconds": seconds,
             "id": notice.id,
             "number": notice.lease_number,

@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     OUTDATED = "outdated"
     PRICE_CHANGED = "price_changed"
     NOT_ENOUGH_CREDITS = "not_enough_credits"
+    TOO_MANY_OPEN = "too_many_open"
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,50 @@ async def place(
     seconds: int,
     price_credits: int,
     deadline_seconds: int,
+    open_limit: int | None = None,
 ) -> Placement:
-    """Turn the draft with this id into an order, once; see `place_order` in the migrations."""
+    """Turn the draft with this id into an order, once; see `place_order` in the migrations.
+
+    `open_limit` is how many videos of one customer may be in work at once.
+    """
     cursor = await tx.execute(
         "select outcome, order_number, total_credits, available_credits"
-        "  from place_order(%s, %s, %s, %s, %s, make_interval(secs => %s))",
-        [order_id, template_version, model, seconds, price_credits, deadline_seconds],
+        "  from place_order(%s, %s, %s, %s, %s, make_interval(secs => %s), %s)",
+        [order_id, template_version, model, seconds, price_credits, deadline_seconds, open_limit],
     )
     row = await cursor.fetchone()
     if row is None:
         raise LookupError("place_order gave no answer")
     outcome, *figures = row
     return Placement(Outcome(outcome), *figures)
+
+
+class CancelOutcome(StrEnum):
+    """What became of taking an order back."""
+
+    CANCELLED = "cancelled"
+    TOO_LATE = "too_late"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """How many videos of the order are cancelled by it, and how many go on because their making has begun."""
+
+    outcome: CancelOutcome
+    cancelled: int
+    kept: int
+
+
+async def cancel(tx: Transaction, order_id: UUID, customer_id: int) -> Cancellation:
+    """Take back what of a customer's order has cost nothing yet; see `cancel_order` in the migrations."""
+    cursor = await tx.execute("select outcome, cancelled, kept from cancel_order(%s, %s)", [order_id, customer_id])
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("cancel_order gave no answer")
+    outcome, cancelled, kept = row
+    return Cancellation(CancelOutcome(outcome), cancelled, kept)
 
 
 async def find(tx: Transaction, order_id: UUID) -> Order | None:

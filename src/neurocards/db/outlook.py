@@ -14,10 +14,10 @@ TOLD = 20
 
 # Jobs that wait for their first worker, in the order in which they will be claimed.
 _WAITING = """
-    select j.id, g.order_id, g.customer_id, row_number() over (order by j.run_at, j.id) - 1 as ahead
+    select j.id, g.order_id, g.customer_id, row_number() over (order by j.priority desc, j.turn, j.id) - 1 as ahead
       from jobs j join generations g on j.kind = 'generation' and g.id = j.subject_id
-     where j.state = 'available' and g.state = 'queued'
-     order by j.run_at, j.id
+     where j.state = 'available' and j.lease_number = 0
+     order by j.priority desc, j.turn, j.id
 """
 
 
@@ -66,7 +66,7 @@ async def _ahead(tx: Transaction, order_id: UUID) -> int | None:
     cursor = await tx.execute(
         f"""
         select case when exists (select from jobs j join generations g on j.kind = 'generation' and g.id = j.subject_id
-                                  where g.order_id = %(id)s and g.state = 'queued' and j.state = 'available')
+                                  where g.order_id = %(id)s and j.state = 'available' and j.lease_number = 0)
                     then coalesce((select min(ahead) from ({_WAITING} limit %(counted)s) waiting
                                     where order_id = %(id)s), %(counted)s) end
         """.encode(),

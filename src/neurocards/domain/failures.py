@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """The video was there and could not be handed over."""
     DEADLINE = "deadline"
     """It took too long."""
+    CUSTOMER = "customer"
+    """They took it back while it was free."""
     INTERNAL = "internal"
     """Our own fault."""
 

@@ -39,7 +39,7 @@ class AttemptState(StrEnum):
     FAILED = "failed"
     """The provider failed, or its result was unusable."""
     ORPHANED = "orphaned"
-    """Turned out accepted when nobody needed it any more; watched for its cost."""
+    """Accepted, but nobody needs it any more; on record for its cost."""
 
     @property
     def live(self) -> bool:
@@ -107,6 +107,8 @@ class Attempt:
     task_id: str | None
     result_url: str | None
     failure: str | None
+    hinted_task_id: str | None
+    """What a callback claims to be our task: to be asked about, never to be believed."""
     created_at: datetime
     accepted_at: datetime | None
     ended_at: datetime | None

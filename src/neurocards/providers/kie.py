@@ -75,8 +75,14 @@ class Kie:
             raise _unreadable("upload") from error
         return envelope.downloadUrl
 
-    async def submit(self, model: str, values: dict[str, JsonValue], *, limit_seconds: float) -> Submission:
-        """One POST. Whatever leaves room for an accepted task is Unanswered."""
+    async def submit(
+        self, model: str, values: dict[str, JsonValue], *, limit_seconds: float, callback_url: str | None
+    ) -> Submission:
+        """One POST. Whatever leaves room for an accepted task is Unanswered.
+
+        `callback_url` is told when the task has ended, and stays with the task: `made_for` knows it by that.
+        """
+        callback = {"callBackUrl": callback_url} if callback_url is not None else {}
         try:
             async with asyncio.timeout(limit_seconds):
                 reply = await ask(
@@ -84,7 +90,7 @@ class Kie:
                     "POST",
                     f"{self._api_url}/api/v1/jobs/createTask",
                     headers=self._authorization,
-                    json={"model": model, "input": values},
+                    json={"model": model, "input": values, **callback},
                 )
         except NOT_SENT as error:
             return Refused(network_failure(error))
@@ -106,6 +112,22 @@ class Kie:
 
     async def task(self, task_id: str) -> Task:
         """Read the task; a state that is not known counts as pending."""
+        record = await self._record(task_id)
+        if record is None:
+            return NotFound()
+        if record.state == "success":
+            return _result(record)
+        if record.state == "fail":
+            return TaskFailed(_task_failure(record.failCode or "", record.failMsg or ""))
+        return Pending()
+
+    async def made_for(self, task_id: str, callback_url: str) -> bool:
+        """Whether the task exists and was submitted with exactly this callback address. Raises Failure."""
+        record = await self._record(task_id)
+        return record is not None and _callback_url(record.param) == callback_url
+
+    async def _record(self, task_id: str) -> "_Record | None":
+        """What recordInfo says; None of a task that it does not know. Raises Failure."""
         try:
             reply = await ask(
                 self._client,
@@ -116,17 +138,12 @@ class Kie:
             )
             envelope = _envelope(reply)
             if envelope.code in UNKNOWN_TASK_CODES:
-                return NotFound()
-            record = _Record.model_validate(_data(envelope))
+                return None
+            return _Record.model_validate(_data(envelope))
         except httpx2.HTTPError as error:
             raise network_failure(error) from error
         except ValidationError as error:
             raise _unreadable("recordInfo") from error
-        if record.state == "success":
-            return _result(record)
-        if record.state == "fail":
-            return TaskFailed(_task_failure(record.failCode or "", record.failMsg or ""))
-        return Pending()
 
     async def download(self, url: str, target: Path) -> None:
         """Stream the result into `target`: no key goes along, no redirect is followed, the size is capped."""
@@ -169,6 +186,7 @@ class _Created(BaseModel):
 
 class _Record(BaseModel):
     state: str
+    param: Any = None  # Any: read by _callback_url alone, and no reason not to understand the rest
     resultJson: str | None = None  # noqa: N815 (KIE's name)
     failCode: str | None = None  # noqa: N815 (KIE's name)
     failMsg: str | None = None  # noqa: N815 (KIE's name)
@@ -231,6 +249,15 @@ def _result(record: _Record) -> Task:
     if not urls:
         return TaskFailed(Failure(FailureKind.TEMPORARY, Reason.RESULT, "success without a result"))
     return Succeeded(urls[0])
+
+
+def _callback_url(param: object) -> object:
+    """The address in the request as the record repeats it: JSON in a string."""
+    try:
+        request = json.loads(param) if isinstance(param, str) else None
+    except ValueError:
+        return None
+    return request.get("callBackUrl") if isinstance(request, dict) else None
 
 
 def _unreadable(call: str) -> Failure:

@@ -40,6 +40,7 @@ line-refund = came back for { $order }: { $reason }
 line-reversal = payment returned for { $order }: { $reason }
 line-order = order No. { $number }
 line-order-of-many = order No. { $number }, video { $ordinal } of { $total }
+failure-briefly-customer = you cancelled it
 failure-briefly-provider = the service failed
 failure-briefly-content = the service refused it by its rules
 failure-briefly-photo = the photo could not be used

@@ -176,6 +176,7 @@ card-top-up = Top up: { $support }
 price-changed = The price changed while the card was waiting. Nothing was charged: here is a card with the new price.
 price-changed-alert = The price has changed. Nothing was charged, a new card is below.
 not-enough = Missing: { $missing }. Needed: { $price }, available: { $available }. Nothing was charged, your order is kept.
+too-many-open = You have many videos in work already: you can order again when some of them are ready. Nothing was charged, your order is kept.
 placed = Order No. { $number } is accepted, here we go!
 already-placed = This is order No. { $number }: it was accepted before, nothing was charged a second time.
 outdated = This button no longer works. Nothing was changed or charged.

@@ -9,6 +9,8 @@ stage-sending = sending it to you
 stage-finished = done
 stage-undelivered = done, but it could not be sent: we are looking into it
 status-failed = did not work out: { $reason }
+status-cancelled = cancelled
+cancel-order = Cancel the order
 status-ahead = { $ahead ->
     [0] You are next in the queue.
     [100] More than a hundred videos are before you in the queue.
@@ -31,9 +33,25 @@ repeat-photo = Another photo
 repeat-words = Another description
 original = Original as a file
 sending-file = Sending the file…
+maybe-repeated = (Sent once more: the connection had broken off.)
 video-gone = The video of order No. { $number } cannot be sent any more: the file is gone. Write us the order number and we look into it.
 caption = Order No. { $number } · { $template }
 caption-of-many = Order No. { $number } · { $template } · video { $ordinal } of { $total }
+
+## Cancelling
+
+order-cancelled =
+    Order No. { $number } is cancelled.
+
+    Back on your balance: { $credits }. Available now: { $available }.
+order-cancelled-partly =
+    Order No. { $number }: { $cancelled } of { $total } videos are cancelled, the others are being made already and will come.
+
+    Back on your balance: { $credits }. Available now: { $available }.
+order-cancelled-briefly = The order is cancelled, the credits are back.
+cancelled-partly = Videos cancelled: { $cancelled }. Being made already: { $kept }; they cannot be cancelled and will come.
+cancel-too-late = The video is being made already and cannot be cancelled. Should it fail, the credits come back by themselves.
+cancel-nothing-left = The order has ended, there is nothing left to cancel.
 
 ## Failure
 
@@ -57,3 +75,4 @@ failure-model = The service does not make such videos any more. We are bringing 
 failure-delivery = The video was ready, but it could not be handed over in the chat: our own fault. Please order again.
 failure-deadline = It took too long, so we stopped. Please try again a little later.
 failure-internal = This is our own fault, and we are looking into it. Please try again.
+failure-customer = You cancelled this order.

@@ -40,6 +40,7 @@ line-refund = вернулось за { $order }: { $reason }
 line-reversal = возврат оплаты за { $order }: { $reason }
 line-order = заказ № { $number }
 line-order-of-many = заказ № { $number }, видео { $ordinal } из { $total }
+failure-briefly-customer = вы отменили
 failure-briefly-provider = сервис не справился
 failure-briefly-content = сервис отказал по своим правилам
 failure-briefly-photo = фото не подошло

@@ -1,0 +1,205 @@
+"""What outside services may tell us: Telegram an update, the video provider that a task has changed.
+
+Whoever calls proves himself before his body is read. An update is stored before it is acknowledged; a callback is a
+hint that makes us ask, and nothing it says is believed.
+"""
+
+import asyncio
+import base64
+import hmac
+import json
+import re
+import time
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+import structlog
+from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from neurocards.addresses import KIE_PATH, TELEGRAM_PATH, callback_mac, webhook_path_token
+from neurocards.bot.intake import BadUpdate, received
+from neurocards.db import callbacks, updates
+from neurocards.db.connection import Away, Database
+
+MAX_UPDATE_BYTES = 1024 * 1024
+MAX_CALLBACK_BYTES = 64 * 1024
+
+BODY_SECONDS = 5.0
+"""How long a sender who has proved himself may take to send what he has to say."""
+
+STORE_SECONDS = 5.0
+HINT_SECONDS = 1.0
+"""How long the database may take. Telegram and the provider repeat what was not acknowledged."""
+
+SIGNATURE_AGE_SECONDS = 300
+
+MAX_TASK_ID_LETTERS = 200
+
+QUIET_SECONDS = 60.0
+"""Refusals are logged at most this often: a flood of them must not become a flood of lines."""
+
+ACKNOWLEDGED = {"code": 200, "msg": "success"}
+"""What KIE takes for an answer."""
+
+log = structlog.get_logger()
+
+
+def build_hooks(
+    database: Database, *, webhook_secret: str, callback_key: bytes, kie_webhook_key: str | None
+) -> FastAPI:
+    """The application to serve. `kie_webhook_key` is the key with which KIE signs, where one was made there."""
+    hooks = _Hooks(database, webhook_secret, callback_key, kie_webhook_key)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.add_api_route(f"{TELEGRAM_PATH}/{{path_token}}", hooks.take_update, methods=["POST"])
+    app.add_api_route(f"{KIE_PATH}/{{attempt_id}}/{{mac}}", hooks.take_callback, methods=["POST"])
+    app.add_api_route("/livez", _live, methods=["GET"])
+    return app
+
+
+async def _live() -> Response:
+    return PlainTextResponse("ok")
+
+
+class _TooLong(Exception):
+    """A body of more bytes than its sender ever needs."""
+
+
+class _Hooks:
+    def __init__(
+        self, database: Database, webhook_secret: str, callback_key: bytes, kie_webhook_key: str | None
+    ) -> None:
+        self._database = database
+        self._webhook_secret = webhook_secret.encode()
+        self._path_token = webhook_path_token(webhook_secret).encode()
+        self._callback_key = callback_key
+        self._kie_webhook_key = kie_webhook_key.encode() if kie_webhook_key is not None else None
+        self._refusals = _Refusals()
+
+    async def take_update(self, path_token: str, request: Request) -> Response:
+        """Store an update of Telegram, then acknowledge it; what is known already changes nothing."""
+        header = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "").encode("latin-1")
+        # Both are always compared, so that no answer comes sooner for a caller who knows one of them.
+        proofs = [
+            hmac.compare_digest(header, self._webhook_secret),
+            hmac.compare_digest(path_token.encode(), self._path_token),
+        ]
+        if not all(proofs):
+            return self._refuse("telegram")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                incoming = received(_decoded(await _read(request, MAX_UPDATE_BYTES)))
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._database.run(lambda tx: updates.store(tx, [incoming]))
+        except _TooLong:
+            return _closing(413)
+        except BadUpdate as error:
+            log.warning("update_unreadable", error=str(error))
+            return _closing(400)
+        except (*Away, TimeoutError, ClientDisconnect) as error:
+            log.warning("update_not_stored", error=str(error).strip() or type(error).__name__)
+            return Response(status_code=503)
+        return Response()
+
+    async def take_callback(self, attempt_id: str, mac: str, request: Request) -> Response:
+        """Let the attempt's generation be looked at now."""
+        # The text of the path is what was signed: nothing of it is parsed before that is known.
+        if not hmac.compare_digest(mac.encode(), callback_mac(self._callback_key, attempt_id).encode()):
+            return self._refuse("kie")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                task_id = _task_id(await _read(request, MAX_CALLBACK_BYTES))
+            if self._kie_webhook_key is not None and not _signed(request, task_id, self._kie_webhook_key):
+                return self._refuse("kie")
+            async with asyncio.timeout(HINT_SECONDS):
+                hinted = await self._database.run(lambda tx: callbacks.hint(tx, UUID(attempt_id), task_id))
+        except _TooLong:
+            return _closing(413)
+        except (*Away, TimeoutError, ClientDisconnect) as error:
+            log.warning("callback_not_taken", error=str(error).strip() or type(error).__name__)
+            return Response(status_code=503)
+        log.info("callback", attempt_id=attempt_id, news=hinted)
+        return JSONResponse(ACKNOWLEDGED)
+
+    def _refuse(self, hook: str) -> Response:
+        self._refusals.count(hook)
+        return _closing(401)
+
+
+class _Refusals:
+    """Counts callers who proved nothing, and says so now and then."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._quiet_until = 0.0
+
+    def count(self, hook: str) -> None:
+        self._count += 1
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            log.warning("hook_refused", hook=hook, refused=self._count)
+            self._count = 0
+            self._quiet_until = now + QUIET_SECONDS
+
+
+def _closing(status: int) -> Response:
+    """An answer after which nothing more is read: the rest of a body that is not wanted stays where it is."""
+    return Response(status_code=status, headers={"Connection": "close"})
+
+
+async def _read(request: Request, limit_bytes: int) -> bytes:
+    """The body; raises _TooLong as soon as it is longer than `limit_bytes`, or says that it will be."""
+    announced = request.headers.get("Content-Length", "0")
+    if not announced.isdecimal() or int(announced) > limit_bytes:
+        raise _TooLong
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise _TooLong
+    return bytes(body)
+
+
+def _decoded(body: bytes) -> object:
+    """JSON that PostgreSQL takes as well; raises BadUpdate."""
+    try:
+        decoded: object = json.loads(body, parse_constant=_number, parse_float=_number)
+    except (ValueError, RecursionError) as error:
+        raise BadUpdate("not JSON") from error
+    return decoded
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("no number of JSON")
+    return number
+
+
+def _task_id(body: bytes) -> str | None:
+    """Which task the callback names, if it names one in a way that a provider would."""
+    try:
+        told: Any = json.loads(body)  # Any: whatever the caller says
+    except (ValueError, RecursionError):
+        return None
+    data = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(data, dict):
+        return None
+    # KIE's own samples read the second name, its callbacks carry the first.
+    task_id = data.get("taskId", data.get("task_id"))
+    sane = isinstance(task_id, str) and re.fullmatch(rf"[!-~]{{1,{MAX_TASK_ID_LETTERS}}}", task_id)
+    return task_id if sane else None
+
+
+def _signed(request: Request, task_id: str | None, key: bytes) -> bool:
+    """Whether KIE signed the task's id within the last minutes. It signs nothing else of a callback."""
+    timestamp = request.headers.get("X-Webhook-Timestamp", "")
+    signature = request.headers.get("X-Webhook-Signature", "").encode("latin-1")
+    if task_id is None or not re.fullmatch(r"[0-9]{1,12}", timestamp):
+        return False
+    expected = base64.b64encode(hmac.digest(key, f"{task_id}.{timestamp}".encode(), "sha256"))
+    # The time of the world and not of the database: KIE's clock is the other side of this.
+    fresh = abs(time.time() - int(timestamp)) <= SIGNATURE_AGE_SECONDS
+    return hmac.compare_digest(signature, expected) and fresh
