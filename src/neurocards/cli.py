@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID, uuid4
@@ -14,11 +15,13 @@ import typer
 from neurocards import app, payments
 from neurocards.audit import Report, audit
 from neurocards.catalogue import BadCatalogue
-from neurocards.console import console, show_report, show_story
-from neurocards.db import books, customers, migrate, orders
-from neurocards.db.connection import Away
+from neurocards.console import console, show_matters, show_report, show_story
+from neurocards.db import books, customers, jobs, migrate, orders, updates
+from neurocards.db.attention import Matter, matters
+from neurocards.db.connection import Away, Transaction
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
+from neurocards.domain.orders import Order
 from neurocards.logs import set_up_logs
 from neurocards.settings import BadSettings, Settings, read_settings
 from neurocards.texts import BadTexts
@@ -98,17 +101,55 @@ def order(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order'
 
     async def run(settings: Settings) -> tuple[str, list[books.Event]]:
         async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
-            found = (
-                await orders.find_number(tx, int(order_id))
-                if order_id.isdecimal()
-                else await orders.find(tx, _uuid(order_id))
-            )
-            if found is None:
-                raise Refusal(f"there is no order {order_id}")
+            found = await _find_order(tx, order_id)
             return f"Order {found.number} ({found.id})", await books.story(tx, found.id)
 
     title, events = _ask(run)
     show_story(title, events)
+
+
+@commands.command()
+def hurry(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id, or its short number.")]) -> None:
+    """Let an order go before all others: its videos are the next that workers take up."""
+
+    async def run(settings: Settings) -> tuple[int, int]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            found = await _find_order(tx, order_id)
+            return found.number, await jobs.hurry(tx, found.id, priority=1)
+
+    number, hurried = _ask(run)
+    console.print(f"Order {number}: {hurried} open videos go first now.")
+
+
+@commands.command()
+def attention(
+    days: Annotated[int, typer.Option(min=1, help="How far to look back.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """List what a person should look at: dead updates, undeliverable messages, poison, and tasks paid for in vain."""
+
+    async def run(settings: Settings) -> Sequence[Matter]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await matters(tx, within=timedelta(days=days))
+
+    found = _ask(run)
+    if as_json:
+        _print_json({"matters": [asdict(one) for one in found]})
+    else:
+        show_matters(found)
+
+
+@commands.command()
+def again(update_id: Annotated[int, typer.Argument(metavar="UPDATE", help="The dead update's id.")]) -> None:
+    """Handle a dead update once more, after its cause is mended."""
+
+    async def run(settings: Settings) -> bool:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await updates.revive(tx, update_id)
+
+    if not _ask(run):
+        raise Refusal(f"there is no dead update {update_id}; `neurocards attention` lists them")
+    console.print(f"Update {update_id} will be handled once more.")
 
 
 @commands.command()
@@ -178,6 +219,16 @@ def _settings() -> Settings:
 
 def _ask(run: Callable[[Settings], Coroutine[Any, Any, Answer]]) -> Answer:
     return asyncio.run(run(_settings()))
+
+
+async def _find_order(tx: Transaction, order_id: str) -> Order:
+    """The order with this id or short number; raises Refusal."""
+    found = (
+        await orders.find_number(tx, int(order_id)) if order_id.isdecimal() else await orders.find(tx, _uuid(order_id))
+    )
+    if found is None:
+        raise Refusal(f"there is no order {order_id}")
+    return found
 
 
 def _uuid(text: str) -> UUID:

@@ -137,6 +137,16 @@ async def bury(tx: Transaction, update: Update, *, failure: str) -> None:
     )
 
 
+async def revive(tx: Transaction, update_id: int) -> bool:
+    """Handle a dead update once more, as if it had just come in; False when there is no dead one with this id."""
+    cursor = await tx.execute(
+        "update updates set state = 'pending', attempt = 1, handle_at = clock_now(), received_at = clock_now(),"
+        " handled_at = null where id = %s and state = 'dead'",
+        [update_id],
+    )
+    return cursor.rowcount == 1
+
+
 async def put_back(
     tx: Transaction, update: Update, *, seconds: float, failure: str | None, spends_attempt: bool
 ) -> None:

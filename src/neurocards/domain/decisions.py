@@ -49,7 +49,9 @@ def resolve_doubt(
     """Decide about a submit whose answer was lost, by the line or with the worker that was waiting for it."""
     if waited_seconds < doubt_seconds:
         return KeepDoubting(doubt_seconds - waited_seconds)
-    if sum(earlier.state is AttemptState.ABANDONED for earlier in attempts) < RESUBMISSIONS:
+    # One that was abandoned and turned up later, while another was already on its way, has become an orphan.
+    silences = sum(earlier.state in (AttemptState.ABANDONED, AttemptState.ORPHANED) for earlier in attempts)
+    if silences < RESUBMISSIONS:
         return Abandon()
     silence = doubted.failure or "no answer and no evidence"
     return GiveUp(Failure(FailureKind.PERMANENT, Reason.PROVIDER, f"lost again: {silence}"))
