@@ -27,6 +27,16 @@ CORRUPTIONS = {
     "ended_generation_has_one_final_notice": "delete from notices where kind in ('video', 'failure')",
     "completed_generation_has_a_result": "update attempts set state = 'failed' where state = 'succeeded'",
     "no_attempt_lives_after_its_generation": "update attempts set state = 'accepted' where state = 'succeeded'",
+    "one_attempt_lives_at_most": "drop index attempts_one_live;"
+    " insert into attempts (id, generation_id, number, provider, model, lease_number)"
+    " select gen_random_uuid(), id, n, 'kie', 'm', 1 from generations, generate_series(8, 9) n where state = 'queued'",
+    "task_belongs_to_one_attempt": "alter table attempts drop constraint attempts_one_owner_per_task;"
+    " insert into attempts (id, generation_id, number, provider, model, lease_number, state, task_id)"
+    " select gen_random_uuid(), generation_id, 9, provider, model, 1, 'failed', task_id"
+    " from attempts where task_id is not null",
+    "work_has_a_lease": "alter table jobs drop constraint jobs_running_has_lease;"
+    " update jobs set lease_owner = null where state = 'running'",
+    "job_has_three_retries": "alter table jobs drop constraint jobs_three_retries; update jobs set attempt = 5",
     "no_generation_is_overdue": "update generations set deadline_at = now() - interval '1 hour'",
 }
 

@@ -33,7 +33,7 @@ from neurocards.domain.decisions import (
     resolve_doubt,
 )
 from neurocards.domain.failures import Failure, FailureKind, Reason, Refund, Retry, verdict
-from neurocards.domain.generations import Attempt, AttemptState, Generation, Step, next_step, poll_seconds
+from neurocards.domain.generations import Attempt, AttemptState, Generation, Step, latest_attempt, next_step, poll_seconds
 from neurocards.domain.orders import Order
 from neurocards.domain.outlook import rendering_cells
 from neurocards.domain.tasks import Accepted, Refused, Submission, Succeeded, Task, Unanswered
@@ -114,10 +114,8 @@ class Work:
 
     @property
     def latest(self) -> Attempt | None:
-        """The attempt that counts: the live one, of which there is one at most; else the last."""
-        live = [attempt for attempt in self.attempts if attempt.state.live]
-        known = live or list(self.attempts)
-        return known[-1] if known else None
+        """The attempt that counts."""
+        return latest_attempt(self.attempts)
 
     @property
     def attempt(self) -> Attempt:

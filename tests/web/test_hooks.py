@@ -165,6 +165,17 @@ async def test_what_cannot_be_a_task_is_no_hint_but_still_a_reason_to_look(door:
     assert await door.rows(HINTS) == [("x" * 200,)]
 
 
+@pytest.mark.parametrize("task_id", ["task-1", None])
+async def test_f54_a_callback_after_the_end_moves_nothing(door: Door, task_id: str | None) -> None:
+    attempt_id = await waiting(door.database, task_id=task_id)
+    async with door.database.transaction() as tx:
+        ((generation_id,),) = await (await tx.execute("select id from generations")).fetchall()
+        assert await generations.refund(tx, generation_id, lease_number=None, reason="deadline")
+    before = await everything(door)
+    assert await door.call_back(attempt_id) == 200
+    assert await everything(door) == before
+
+
 async def test_a_callback_for_an_attempt_that_is_not_there_changes_nothing(door: Door) -> None:
     await waiting(door.database)
     before = await everything(door)
@@ -320,7 +331,8 @@ async def test_stopping_finishes_what_runs_and_takes_nothing_new(simulators: Sim
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
                 await asyncio.sleep(0.01)
-    assert not serving.done()
+    await asyncio.sleep(0.3)
+    assert not serving.done(), "the request is given its time"
     go_on.set()
     assert (await asking).json() == "done"
     async with asyncio.timeout(5):

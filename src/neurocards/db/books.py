@@ -116,6 +116,28 @@ CHECKS: Mapping[str, str] = {
           from attempts a join generations g on g.id = a.generation_id
          where (a.state in ('intent', 'unknown', 'accepted')) and g.state not in ('queued', 'processing')
     """,
+    "one_attempt_lives_at_most": """
+        select generation_id::text, format('%s live attempts', count(*))
+          from attempts where state in ('intent', 'unknown', 'accepted', 'succeeded')
+         group by generation_id having count(*) > 1
+    """,
+    "task_belongs_to_one_attempt": """
+        select min(id::text), format('%s task %s has %s attempts', provider, task_id, count(*))
+          from attempts where task_id is not null group by provider, task_id having count(*) > 1
+    """,
+    "work_has_a_lease": """
+        select id::text, format('job %s, lease until %s', state, lease_expires_at)
+          from jobs where (state = 'running') <> (lease_owner is not null and lease_expires_at is not null)
+        union all
+        select id::text, format('notice %s, lease until %s', state, lease_expires_at)
+          from notices where (state = 'sending') <> (lease_expires_at is not null)
+        union all
+        select id::text, format('update %s, lease until %s', state, lease_expires_at)
+          from updates where (state = 'handling') <> (lease_expires_at is not null)
+    """,
+    "job_has_three_retries": """
+        select id::text, format('attempt %s', attempt) from jobs where attempt not between 1 and 4
+    """,
     "no_generation_is_overdue": """
         select id::text, format('deadline was %s', deadline_at)
           from generations

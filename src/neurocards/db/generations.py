@@ -207,6 +207,8 @@ async def intend(
 
     Safe to repeat with the same id. A second live attempt is refused by the index attempts_one_live.
     """
+    # A late fact about an earlier attempt locks it too: whichever comes second sees the other.
+    await tx.execute("select 1 from generations where id = %s for no key update", [generation_id])
     await tx.execute(
         """
         insert into attempts (id, generation_id, number, provider, model, lease_number)

@@ -1,5 +1,6 @@
 """A generation: one video to be made, its recovery points, and the pure function that says what comes next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -112,6 +113,13 @@ class Attempt:
     created_at: datetime
     accepted_at: datetime | None
     ended_at: datetime | None
+
+
+def latest_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that counts, of all in their order: the live one, of which there is one at most; else the last."""
+    live = [attempt for attempt in attempts if attempt.state.live]
+    known = live or attempts
+    return known[-1] if known else None
 
 
 def next_step(generation: Generation, latest: Attempt | None) -> Step:
