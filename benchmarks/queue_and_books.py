@@ -199,7 +199,7 @@ async def measure(arguments: argparse.Namespace, dsn: str) -> dict[str, object]:
             await tx.execute(NO_OP_JOBS, {"jobs": 5000, "customers": CUSTOMERS})
         claim_without = await claim_milliseconds(database)
         async with owner.transaction() as tx:
-            await tx.execute("update jobs set run_at = 'infinity' where state = 'available'")
+            await tx.execute("update jobs set run_at = 'tomorrow' where state = 'available'")
         console.print(f"filling a shop with {arguments.orders} orders…")
         filled = await fill(dsn, owner, arguments.orders)
         async with owner.transaction() as tx:

@@ -49,9 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"addresses", "bot", "db"},
     "console": {"audit", "db"},
     "app": FLOW | OUTSIDE | {"bot", "db", "domain", "web", "worker"},
-    "cli": FLOW | OUTSIDE | {"app", "console", "db", "demo"},
+    "cli": FLOW | OUTSIDE | {"app", "console", "db", "demo", "domain", "storm"},
     "__main__": {"cli"},
     "demo": FLOW | OUTSIDE | {"console", "db"},
+    "storm": FLOW | OUTSIDE | {"app", "bot", "console", "db", "demo", "web"},
     "simulators": set(),
 }
 

@@ -19,13 +19,19 @@ from neurocards import maintenance
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.catalogue import load_catalogue
 from neurocards.db import embedded, migrate
-from neurocards.db.connection import APP_ROLE, BadAddress, Database, check_address
+from neurocards.db.connection import APP_ROLE, BadAddress, Database, answered, check_address
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Messenger, Outbox
 from neurocards.settings import BadSettings, Settings
 from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
+
+OUTBOX_LEASES = 1.5
+"""What is being sent may be sent twice when its lease runs out: others wait a little longer than for a job."""
+
+PATIENCE_SECONDS = 60.0
+"""How long bot and worker wait for a database that does not answer when they start."""
 
 MAINTENANCE_SECONDS = 1.0
 PLACES_SECONDS = 3.0
@@ -69,15 +75,18 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_basics(settings: Settings) -> AsyncIterator[Basics]:
-    """Database, store and catalogue. An embedded database is migrated here; another one must be already."""
+async def open_basics(settings: Settings, *, patience_seconds: float = 0.0) -> AsyncIterator[Basics]:
+    """Database, store and catalogue. An embedded database is migrated here; another one must be already.
+
+    Raises one of Away when the database has not answered for `patience_seconds`.
+    """
     catalogue = load_catalogue(default_model=settings.video_model)
     if catalogue.model.retired:
         log.warning("model_retired", model=catalogue.model.id)
     async with open_dsn(settings) as dsn:
         if settings.database_url is None:
             await migrate.migrate(dsn)
-        elif missing := await migrate.pending(dsn):
+        elif missing := await answered(lambda: migrate.pending(dsn), patience_seconds=patience_seconds):
             raise BadSettings(f"the database lacks {', '.join(missing)}: run ./neurocards migrate")
         async with Database(dsn, connections=settings.database_connections, role=APP_ROLE) as database:
             store = open_store(settings.store_url, settings.neurocards_home)
@@ -103,7 +112,7 @@ async def run_bot(settings: Settings) -> None:
     bot = make_bot(bot_token, settings.telegram_api_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bot.session.close)
-        basics = await stack.enter_async_context(open_basics(settings))
+        basics = await stack.enter_async_context(open_basics(settings, patience_seconds=PATIENCE_SECONDS))
         dispatcher = build_dispatcher(
             database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
         )
@@ -150,7 +159,7 @@ async def run_worker(settings: Settings) -> None:
         stack.push_async_callback(kie.close)
         if writer is not None:
             stack.push_async_callback(writer.close)
-        basics = await stack.enter_async_context(open_basics(settings))
+        basics = await stack.enter_async_context(open_basics(settings, patience_seconds=PATIENCE_SECONDS))
         production = Production(
             basics.database,
             basics.store,
@@ -182,7 +191,13 @@ Run = Callable[[asyncio.Event], Coroutine[None, None, None]]
 
 
 def _outbox(basics: Basics, messenger: Messenger) -> Outbox:
-    return Outbox(basics.database, messenger, messages_per_second=basics.settings.messages_per_second)
+    settings = basics.settings
+    return Outbox(
+        basics.database,
+        messenger,
+        messages_per_second=settings.messages_per_second,
+        lease_seconds=settings.lease_seconds * OUTBOX_LEASES,
+    )
 
 
 def _hooks(basics: Basics, bot_token: str) -> Run:

@@ -211,6 +211,20 @@ def demo(
     )
 
 
+@commands.command()
+def storm(
+    *,
+    seconds: Annotated[float, typer.Option(min=1, help="How long everything fails.")] = 60,
+    seed: Annotated[int | None, typer.Option(min=0, show_default="drawn", help="The same storm again.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="How many worker processes.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Rehearse disaster on this machine; exits 0 only if nothing was lost, doubled or left hanging."""
+    from neurocards.storm.show import Wishes, run_storm  # noqa: PLC0415 (production commands need none of it)
+
+    raise typer.Exit(run_storm(Wishes(seconds=seconds, seed=seed, workers=workers, as_json=as_json)))
+
+
 def _settings() -> Settings:
     settings = read_settings()
     set_up_logs(settings.log_format)

@@ -3,16 +3,16 @@
 Every process runs them. They are safe to run anywhere at the same time, and none of them needs a worker to be alive.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
-from neurocards.db import generations, jobs, outlook, updates
+from neurocards.db import generations, jobs, notices, outlook, updates
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.domain.decisions import is_poison
-from neurocards.domain.failures import Reason
 
 UPDATES_KEPT = timedelta(days=3)
 
@@ -33,10 +33,11 @@ async def turn(database: Database) -> Turn:
     rescued = await database.run(jobs.rescue)
     poison = [job.subject_id for job in rescued if is_poison(job.rescues)]
     for generation_id in poison:
-        await _give_up(database, generation_id, Reason.INTERNAL)
+        await _give_up(database, generation_id, generations.give_up_poison)
     overdue = await database.run(generations.overdue)
     for generation_id in overdue:
-        await _give_up(database, generation_id, Reason.DEADLINE)
+        await _give_up(database, generation_id, generations.give_up_overdue)
+    await database.run(notices.pass_by_moot)
     done = Turn(rescued=len(rescued), overdue=len(overdue), poisonous=len(poison))
     if any((done.rescued, done.overdue, done.poisonous)):
         log.warning("maintenance", rescued=done.rescued, overdue=done.overdue, poisonous=done.poisonous)
@@ -57,13 +58,13 @@ async def prune(database: Database) -> int:
     return await database.run(forget)
 
 
-async def _give_up(database: Database, generation_id: UUID, reason: Reason) -> None:
-    async def refund(tx: Transaction) -> bool:
-        return await generations.refund(tx, generation_id, lease_number=None, reason=reason)
-
+async def _give_up(
+    database: Database, generation_id: UUID, refund: Callable[[Transaction, UUID], Awaitable[bool]]
+) -> None:
+    # Looked at once more when it is locked: since it was listed a worker may have taken it up.
     try:
-        if await database.run(refund):
-            log.error("given_up", generation_id=str(generation_id), reason=reason.value)
+        if await database.run(lambda tx: refund(tx, generation_id)):
+            log.error("given_up", generation_id=str(generation_id), why=refund.__name__)
     except Away:
         raise
     except Exception:

@@ -120,17 +120,19 @@ class Outbox:
         chat_pause_seconds: float = CHAT_PAUSE_SECONDS,
         card_pause_seconds: float = CARD_PAUSE_SECONDS,
         messages_per_second: float = MESSAGES_PER_SECOND,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database = database
         self._messenger = messenger
         self._chat_pause_seconds = chat_pause_seconds
         self._card_pause_seconds = card_pause_seconds
         self._messages_per_second = messages_per_second
+        self._lease_seconds = lease_seconds
         self._holding = Holding(
             "outbox",
             slots=SLOTS,
             poll_seconds=POLL_SECONDS,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=lease_seconds,
             drain_seconds=DRAIN_SECONDS,
             claim=self._claim,
             extend=self._extend,
@@ -147,13 +149,13 @@ class Outbox:
     async def _claim(self, limit: int, held: Collection[int]) -> Sequence[Notice]:
         async def claim(tx: Transaction) -> list[Notice]:
             return await notices.claim(
-                tx, limit=limit, lease_seconds=LEASE_SECONDS, per_second=self._messages_per_second, held=held
+                tx, limit=limit, lease_seconds=self._lease_seconds, per_second=self._messages_per_second, held=held
             )
 
         return await self._database.run(claim)
 
     async def _extend(self, held: Sequence[Notice]) -> Collection[int]:
-        return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=LEASE_SECONDS))
+        return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=self._lease_seconds))
 
     async def _send(self, notice: Notice) -> None:
         story: Story | None = None
@@ -182,7 +184,8 @@ class Outbox:
             # many tries as anything else gets, it makes way for the next one.
             logger.exception("notice_crashed", attempt=notice.attempt)
             kind = FailureKind.TEMPORARY if notice.attempt < MAX_ATTEMPTS else FailureKind.PERMANENT
-            crash = Failure(kind, Reason.INTERNAL, repr(error))
+            cut_off = isinstance(error, TimeoutError)
+            crash = Failure(kind, Reason.INTERNAL, repr(error), may_have_happened=cut_off)
             await self._record(lambda tx: self._put_off(tx, notice, crash))
             await self._regret(notice, crash, story)
         else:
@@ -265,7 +268,8 @@ class Outbox:
                     seconds=pause,
                     failure=str(failure),
                     spends_attempt=notice.attempt < 1000,
-                    in_doubt=True,
+                    # An edit is no second message.
+                    in_doubt=failure.may_have_happened and notice.kind is not NoticeKind.STATUS,
                 )
             case _:
                 assert_never(failure.kind)

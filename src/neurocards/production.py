@@ -33,7 +33,15 @@ from neurocards.domain.decisions import (
     resolve_doubt,
 )
 from neurocards.domain.failures import Failure, FailureKind, Reason, Refund, Retry, verdict
-from neurocards.domain.generations import Attempt, AttemptState, Generation, Step, latest_attempt, next_step, poll_seconds
+from neurocards.domain.generations import (
+    Attempt,
+    AttemptState,
+    Generation,
+    Step,
+    latest_attempt,
+    next_step,
+    poll_seconds,
+)
 from neurocards.domain.orders import Order
 from neurocards.domain.outlook import rendering_cells
 from neurocards.domain.tasks import Accepted, Refused, Submission, Succeeded, Task, Unanswered
@@ -50,6 +58,8 @@ A submit has a limit of its own: it must end while its lease is surely ours."""
 
 MAX_VIDEO_BYTES = 50_000_000
 """What a bot can upload to Telegram."""
+
+HINT_PAUSE_SECONDS = 5.0
 
 FACT_PATIENCE_SECONDS = 300.0
 """How long we keep trying to write down that a task was accepted: somebody has paid for it."""
@@ -344,7 +354,17 @@ class Production:
             address, task_id = self._callback_url(attempt.id), attempt.hinted_task_id
             if attempt.task_id is not None or task_id is None or address is None:
                 continue
-            if await self._ask(work, self._provider.made_for(task_id, address)):
+            try:
+                async with _limit(POLL_SECONDS, "poll"):
+                    ours = await self._provider.made_for(task_id, address)
+            except Failure as failure:
+                log.warning("hint_not_followed", attempt_id=str(attempt.id), failure=str(failure))
+                if attempt.state in (AttemptState.INTENT, AttemptState.UNKNOWN):
+                    # This may be what the doubt waits for: nothing is paid again before we know.
+                    await self._decide(work.job, lambda tx: jobs.snooze(tx, work.job, seconds=HINT_PAUSE_SECONDS))
+                    raise _PutBack from failure
+                continue
+            if ours:
                 state = await self._database.run(
                     partial(generations.record_task, attempt_id=attempt.id, task_id=task_id)
                 )
@@ -352,6 +372,7 @@ class Production:
                 found = True
             else:
                 log.warning("hint_refused", attempt_id=str(attempt.id))
+                await self._database.run(partial(generations.forget_hint, attempt_id=attempt.id, task_id=task_id))
         return found
 
     async def _abandon(self, tx: Transaction, attempt: Attempt) -> None:

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         200, description="How many videos one customer can have in work; more are ordered when some are ready."
     )
     messages_per_second: Annotated[float, Field(gt=0, le=1000)] = Field(
-        30.0, description="How many messages all chats together get per second; Telegram's own limit is about 30."
+        30.0, description="How many notices all chats together get within any second; Telegram takes about 30 messages."
     )
     worker_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
         100, description="Steps one worker runs at once. Waiting for a provider takes no slot."

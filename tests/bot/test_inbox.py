@@ -147,10 +147,10 @@ async def test_an_update_that_fails_three_times_is_dead_and_the_chat_goes_on(sho
 async def test_an_update_that_kills_its_process_is_given_up(shop: Shop) -> None:
     recorder = Recorder()
     await put(shop.database, body(1, 5))
-    for attempt in (1, 2, 3):
+    for deaths in range(handling_module.MAX_DEATHS):
         async with shop.database.transaction() as tx:
             [update] = await updates.claim(tx, limit=10, lease_seconds=10)
-        assert (update.attempt, update.repeated) == (attempt, attempt > 1)
+        assert (update.attempt, update.deaths, update.repeated) == (1, deaths, deaths > 0)
         await advance(shop.database, 11)
     await turns(Handling(shop.bot, recorder.dispatcher, shop.database))
     assert recorder.texts == []

@@ -244,11 +244,20 @@ async def test_p9_all_chats_together_keep_the_pace_whoever_sends(waiting: Waitin
         async with database.transaction() as tx:
             return len(await notices.claim(tx, limit=100, lease_seconds=45, per_second=20))
 
-    assert sum(await asyncio.gather(*(take() for _ in range(5)))) == 20
-    await advance(database, 0.5)
-    assert 10 <= await take() <= 12, "half a second, and what the claims took"
+    async def clock() -> float:
+        async with database.transaction() as tx:
+            return (await generations.clock(tx)).timestamp()
+
+    begun = await clock()
+    taken = sum(await asyncio.gather(*(take() for _ in range(5))))
+    assert 1 <= taken <= 5, "they share what there is"
+    for _ in range(9):
+        await advance(database, 0.1)
+        taken += await take()
+    seconds = await clock() - begun
+    assert 9 <= taken <= 20 * max(1.0, seconds), "never more than twenty within a second"
     await advance(database, 60)
-    assert await take() == 20, "what nobody used is not saved up"
+    assert await take() <= 5, "what nobody used is not saved up"
 
 
 async def test_f73_after_an_outage_ends_are_told_first_and_old_statuses_not_at_all(
@@ -257,7 +266,7 @@ async def test_f73_after_an_outage_ends_are_told_first_and_old_statuses_not_at_a
     shop = waiting.shop
     await crowd(shop, 3)
     async with shop.database.transaction() as tx:
-        await tx.execute("update jobs set run_at = 'infinity' where customer_id <> (select min(customer_id) from jobs)")
+        await tx.execute("update jobs set run_at = 'tomorrow' where customer_id <> (select min(customer_id) from jobs)")
     for stage in ("prompt", "generating", "checking"):
         async with shop.database.transaction() as tx:
             [generation] = await generations.of_order(tx, waiting.order_id)

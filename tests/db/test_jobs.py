@@ -129,3 +129,38 @@ async def test_p3_the_new_owner_is_not_disturbed_by_the_old_one(database: Databa
     async with database.transaction() as tx:
         assert await generations.settle(tx, new.subject_id, new.lease_number)
     assert await violations(database) == []
+
+
+async def test_f29_what_kills_workers_is_not_tried_together_with_what_was_only_near(database: Database) -> None:
+    await new_order(database, videos=6)
+    for _ in range(2):
+        assert len(await claim(database, worker="doomed")) == 6
+        await advance(database, LEASE_SECONDS + 1)
+        await rescue(database)
+    [suspect] = await claim(database, worker="one")
+    assert await claim(database, worker="one") == [], "one at a time"
+    [other] = await claim(database, worker="another")
+    assert other.id != suspect.id
+    await database.run(lambda tx: jobs.snooze(tx, other, seconds=0))
+    assert {job.id for job in await claim(database, worker="another")} > {other.id}, "it was innocent"
+
+    await advance(database, LEASE_SECONDS + 1)
+    guilty = {rescued.subject_id for rescued in await rescue(database) if rescued.rescues >= 3}
+    assert suspect.subject_id in guilty
+    assert len(guilty) == 2, "the suspect, and the one that another worker tried beside it"
+
+
+async def test_f31_what_was_begun_meanwhile_is_not_given_up(database: Database) -> None:
+    """Maintenance has listed an overdue video; before it comes to it, a worker takes the video up."""
+    await new_order(database)
+    await advance(database, 3601)
+    async with database.transaction() as tx:
+        [overdue] = await generations.overdue(tx)
+    (job,) = await claim(database)
+    async with database.transaction() as tx:
+        await generations.begin(tx, job.subject_id, deadline_seconds=3600)
+    assert not await database.run(lambda tx: generations.give_up_overdue(tx, overdue))
+    assert not await database.run(lambda tx: generations.give_up_poison(tx, overdue))
+    await advance(database, 3601)
+    assert await database.run(lambda tx: generations.give_up_overdue(tx, overdue))
+    assert await violations(database) == []

@@ -37,6 +37,8 @@ HANDLING_SECONDS = 50.0
 
 DRAIN_SECONDS = 25.0
 MAX_ATTEMPTS = 3
+MAX_DEATHS = 6
+"""A process that dies takes along what it was handling, and most of that is innocent."""
 
 PATIENCE_SECONDS = 900.0
 """For so long trouble on the way to Telegram costs no attempt; one call that never works must not block a chat."""
@@ -125,7 +127,7 @@ class Handling:
 
     async def _feed_calmly(self, update: Update) -> Ending:
         """Feed the update; whatever goes wrong becomes an ending."""
-        if update.attempt > MAX_ATTEMPTS:
+        if update.deaths >= MAX_DEATHS:
             return await self._give_up(update, "whoever handled it died, again and again")
         try:
             async with asyncio.timeout(HANDLING_SECONDS):

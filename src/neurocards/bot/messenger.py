@@ -1,12 +1,13 @@
 """Carries notices to Telegram: the status card, the video as a real video, the reason for none."""
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 import structlog
 from aiogram import Bot
 from aiogram.enums import ChatAction
-from aiogram.exceptions import TelegramBadRequest
+from aiogram.exceptions import TelegramBadRequest, TelegramNetworkError, TelegramServerError
 from aiogram.types import BufferedInputFile, InputFile, Message
 
 from neurocards.bot import stories
@@ -65,7 +66,7 @@ class TelegramMessenger:
         if generation.video_key is None or await self._size(generation.video_key) is None:
             raise _missing(generation.video_key or "video")
         with translated():
-            await self._bot.send_chat_action(story.customer.telegram_id, ChatAction.UPLOAD_DOCUMENT)
+            await self._announce(story, ChatAction.UPLOAD_DOCUMENT)
             message = await self._bot.send_document(
                 story.customer.telegram_id,
                 StoredFile(self._store, generation.video_key, _file_name(story, generation)),
@@ -138,7 +139,7 @@ class TelegramMessenger:
         thumbnail = await self._picture(generation.thumbnail_key)
         if await self._size(generation.video_key) is None:
             raise _missing(generation.video_key)
-        await self._bot.send_chat_action(story.customer.telegram_id, ChatAction.UPLOAD_VIDEO)
+        await self._announce(story, ChatAction.UPLOAD_VIDEO)
         return await self._bot.send_video(
             story.customer.telegram_id,
             StoredFile(self._store, generation.video_key, name),
@@ -152,6 +153,11 @@ class TelegramMessenger:
             thumbnail=thumbnail,
             request_timeout=UPLOAD_SECONDS,
         )
+
+    async def _announce(self, story: Story, action: ChatAction) -> None:
+        """Say that something is on its way. Only a courtesy: trouble with it is none of the message's."""
+        with suppress(TelegramNetworkError, TelegramServerError):
+            await self._bot.send_chat_action(story.customer.telegram_id, action)
 
     async def _picture(self, key: str) -> BufferedInputFile:
         try:

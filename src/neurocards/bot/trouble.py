@@ -50,14 +50,22 @@ def meaning(error: AiogramError) -> Failure | Unreachable:
             # Nobody was there to take it: nothing has been sent, and a repeat is no second copy.
             return _failure(FailureKind.OUTAGE, error, retry_after_seconds=UNREACHABLE_PAUSE_SECONDS)
         case TelegramNetworkError() | TelegramServerError():
-            return _failure(FailureKind.TEMPORARY, error)
+            return _failure(FailureKind.TEMPORARY, error, may_have_happened=True)
         case ClientDecodeError() if not isinstance(error.original, ValidationError):
             # No JSON at all: a proxy's error page, not Telegram's answer.
-            return _failure(FailureKind.TEMPORARY, error)
+            return _failure(FailureKind.TEMPORARY, error, may_have_happened=True)
         case _:
             # An answer of a shape that aiogram does not know was an answer: a repeat would send a second copy.
             return _failure(FailureKind.PERMANENT, error)
 
 
-def _failure(kind: FailureKind, error: AiogramError, *, retry_after_seconds: float | None = None) -> Failure:
-    return Failure(kind, Reason.INTERNAL, f"telegram: {error}"[:500], retry_after_seconds=retry_after_seconds)
+def _failure(
+    kind: FailureKind, error: AiogramError, *, retry_after_seconds: float | None = None, may_have_happened: bool = False
+) -> Failure:
+    return Failure(
+        kind,
+        Reason.INTERNAL,
+        f"telegram: {error}"[:500],
+        retry_after_seconds=retry_after_seconds,
+        may_have_happened=may_have_happened,
+    )

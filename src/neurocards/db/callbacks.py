@@ -18,6 +18,7 @@ async def hint(tx: Transaction, attempt_id: UUID, task_id: str | None) -> bool:
             update attempts set hinted_task_id = %(task_id)s
              where id = %(attempt_id)s and %(task_id)s::text is not null
                and task_id is null and hinted_task_id is null
+               and state in ('intent', 'unknown', 'abandoned')
             returning id
         ), moved as (
             update jobs set run_at = clock_now()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import psycopg
+import structlog
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -17,6 +18,8 @@ Transaction = AsyncConnection[TupleRow]
 """An open transaction. Functions that take one never commit; who opened it does."""
 
 Result = TypeVar("Result")
+
+log = structlog.get_logger()
 
 CONFLICT_RETRIES = 3
 POOL_WAIT_SECONDS = 10.0
@@ -55,6 +58,20 @@ def check_address(dsn: str) -> None:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise BadAddress("not a PostgreSQL address such as postgresql://name:password@host/database") from None
+
+
+async def answered(ask: Callable[[], Awaitable[Result]], *, patience_seconds: float) -> Result:
+    """What `ask` says, asked again for so long while the database does not answer."""
+    loop = asyncio.get_running_loop()
+    gives_up_at = loop.time() + patience_seconds
+    while True:
+        try:
+            return await ask()
+        except Away as error:
+            if loop.time() > gives_up_at:
+                raise
+            log.warning("database_away", error=" ".join(str(error).split()))
+            await asyncio.sleep(1.0)
 
 
 @asynccontextmanager

@@ -65,12 +65,14 @@ class EmbeddedPostgres:
         with ExitStack() as undo:
             try:
                 _lock(folder, undo)
+                # The same port as last time if it is free: a process that was attached then finds us again.
+                last_port = _last_port(folder)
                 # A crashed owner may have left its address; nobody may be sent there any more.
                 folder.dsn.unlink(missing_ok=True)
                 identity = _identity(binaries)
                 _end_orphan(folder)
                 _prepare_cluster(folder, binaries, identity, durable=durable)
-                dsn, process = _run(folder, binaries, identity, undo, durable=durable)
+                dsn, process = _run(folder, binaries, identity, undo, durable=durable, last_port=last_port)
                 _write_secret(folder.dsn, dsn)
             except OSError as error:
                 raise EmbeddedPostgresError(f"The embedded PostgreSQL cannot use {folder.path}: {error}") from error
@@ -353,7 +355,7 @@ def _hand_over(path: Path, owner: int) -> None:
 
 
 def _run(
-    folder: _Folder, binaries: Path, identity: _Identity, undo: ExitStack, *, durable: bool
+    folder: _Folder, binaries: Path, identity: _Identity, undo: ExitStack, *, durable: bool, last_port: int
 ) -> tuple[str, LeashedProcess]:
     password = folder.password.read_text()
     settings = {
@@ -373,8 +375,7 @@ def _run(
             # The port may be taken between the choice and the start, and the processes of a killed server may still
             # be leaving: both make it exit at once, and both pass.
             time.sleep(attempt * 0.2)
-            # The same port as last time if it is free: a process that was attached then finds us again.
-            port = str(_free_port(_last_port(folder) if attempt == 0 else 0))
+            port = str(_free_port(last_port if attempt == 0 else 0))
             address = f"postgresql://{NAME}:{password}@127.0.0.1:{port}"
             command: list[str | Path] = [*identity.prefix, binaries / "postgres", "-D", folder.cluster, "-p", port]
             process = start([*command, *options], cwd=folder.path, stdout=log, stderr=log, end_signal=signal.SIGINT)

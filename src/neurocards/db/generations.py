@@ -13,7 +13,8 @@ from uuid import UUID
 from psycopg.rows import kwargs_row
 
 from neurocards.db.connection import Transaction
-from neurocards.domain.decisions import after_acceptance
+from neurocards.domain.decisions import after_acceptance, is_poison
+from neurocards.domain.failures import Reason
 from neurocards.domain.generations import Attempt, AttemptState, Generation, GenerationState
 
 
@@ -181,6 +182,34 @@ async def refund(tx: Transaction, generation_id: UUID, *, lease_number: int | No
     return await cursor.fetchone() == ("refunded",)
 
 
+async def give_up_overdue(tx: Transaction, generation_id: UUID) -> bool:
+    """Refund a generation whose deadline has passed; False when it has a new one by now, or has ended."""
+    cursor = await tx.execute(
+        """
+        select 1 from jobs j join generations g on g.id = j.subject_id
+         where j.kind = 'generation' and g.id = %s
+           and g.state in ('queued', 'processing') and g.deadline_at < clock_now()
+           for update
+        """,
+        [generation_id],
+    )
+    if await cursor.fetchone() is None:
+        return False
+    return await refund(tx, generation_id, lease_number=None, reason=Reason.DEADLINE)
+
+
+async def give_up_poison(tx: Transaction, generation_id: UUID) -> bool:
+    """Refund a generation that has silenced worker after worker; False when somebody has got on with it by now."""
+    cursor = await tx.execute(
+        "select rescues from jobs where kind = 'generation' and subject_id = %s and state = 'available' for update",
+        [generation_id],
+    )
+    row = await cursor.fetchone()
+    if row is None or not is_poison(row[0]):
+        return False
+    return await refund(tx, generation_id, lease_number=None, reason=Reason.INTERNAL)
+
+
 async def reverse(tx: Transaction, generation_id: UUID, *, reason: str) -> bool:
     """Pay back a video that was paid for and can never be handed over. False when it is not settled."""
     cursor = await tx.execute("select reverse_settlement(%s, %s)", [generation_id, reason])
@@ -280,6 +309,13 @@ async def end_attempt(tx: Transaction, attempt_id: UUID, state: AttemptState, fa
         {"id": attempt_id, "state": state, "failure": failure[:500], "before": _BEFORE[state]},
     )
     return cursor.rowcount == 1
+
+
+async def forget_hint(tx: Transaction, attempt_id: UUID, task_id: str) -> None:
+    """The task that a callback named is not ours: make room for a better word."""
+    await tx.execute(
+        "update attempts set hinted_task_id = null where id = %s and hinted_task_id = %s", [attempt_id, task_id]
+    )
 
 
 async def record_result(tx: Transaction, attempt_id: UUID, result_url: str) -> None:

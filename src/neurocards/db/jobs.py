@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from neurocards.db import leases
 from neurocards.db.connection import Transaction
+from neurocards.domain.decisions import SUSPECT_RESCUES
 
 FRONT_JOBS = 500
 """How many due jobs of each kind, begun and not begun, are weighed against each other."""
@@ -52,7 +53,9 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
     """Take up to `limit` due jobs for one worker, fairly between customers; never one that it still holds.
 
     Whoever has least in work is next, with what was begun before what was not. Of a long queue only the front is
-    looked at: what was begun stands there by its time, what was not by its turn, in which customers alternate.
+    looked at: what was begun stands there by its time, what was not by its turn, in which customers alternate. A job
+    that its last workers fell silent with is a suspect: a worker takes one of them at a time, so that what kills
+    workers is not tried together with what was only near.
     """
     cursor = tx.cursor(row_factory=class_row(Job))
     await cursor.execute(
@@ -60,6 +63,11 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
         with front as (
             (select id, customer_id, priority, 0 as unbegun, run_at, turn from jobs
               where state = 'available' and lease_number > 0 and run_at <= clock_now() and id <> all(%(held)s)
+              order by run_at, id limit %(front)s)
+            union
+            (select id, customer_id, priority, 0, run_at, turn from jobs
+              where state = 'available' and lease_number > 0 and priority > 0 and run_at <= clock_now()
+                and id <> all(%(held)s)
               order by run_at, id limit %(front)s)
             union all
             (select id, customer_id, priority, 1, run_at, turn from jobs
@@ -78,7 +86,12 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
         due as materialized (
             select jobs.id
               from shared join jobs on jobs.id = shared.id
-             where jobs.state = 'available'
+             where jobs.state = 'available' and (jobs.rescues < %(suspect)s or shared.id = (
+                   select min(suspect.id) from shared join jobs suspect on suspect.id = shared.id
+                    where suspect.state = 'available' and suspect.rescues >= %(suspect)s
+                      and not exists (select from jobs held
+                                       where held.state = 'running' and held.lease_owner = %(worker)s
+                                         and held.rescues >= %(suspect)s)))
              order by shared.priority desc, share, unbegun, shared.turn * unbegun, shared.run_at, jobs.id
              limit %(limit)s
                for update of jobs skip locked
@@ -94,6 +107,7 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
             "held": list(held),
             "limit": limit,
             "front": limit + FRONT_JOBS,
+            "suspect": SUSPECT_RESCUES,
             "worker": worker,
             "lease_seconds": lease_seconds,
         },

@@ -1,13 +1,19 @@
 """Brings the schema up to date: numbered SQL files, forward only, one at a time under an advisory lock."""
 
+import asyncio
+from itertools import count
 from pathlib import Path
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 # Any constant will do, as long as no other program locks the same one in this database.
 LOCK = 7_300_001
+
+LOCK_TRIES = 60
+"""How often a file is tried while something holds what it must change; a second each."""
 
 
 class SchemaTooNew(Exception):
@@ -32,10 +38,24 @@ async def migrate(dsn: str) -> list[str]:
             )
         missing = [file for file in files if file.name not in applied]
         for file in missing:
-            async with connection.transaction():
-                await connection.execute(file.read_bytes())
-                await connection.execute("insert into migrations (name) values (%s)", [file.name])
+            await _apply(connection, file.name, file.read_bytes())
         return [file.name for file in missing]
+
+
+async def _apply(connection: psycopg.AsyncConnection, name: str, statements: bytes) -> None:
+    """Apply one file whole. Sales go on meanwhile: who waits for a lock makes others wait, so it waits briefly."""
+    for attempt in count(1):
+        try:
+            async with connection.transaction():
+                await connection.execute(b"set local lock_timeout = '1s'")
+                await connection.execute(statements)
+                await connection.execute("insert into migrations (name) values (%s)", [name])
+        except LockNotAvailable:
+            if attempt == LOCK_TRIES:
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            return
 
 
 async def pending(dsn: str) -> list[str]:

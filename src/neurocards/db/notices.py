@@ -106,7 +106,7 @@ async def claim(
         )
         update notices
            set state = 'sending', lease_number = lease_number + 1,
-               repeats = repeats + case state when 'sending' then 1 else 0 end,
+               repeats = least(repeats + case state when 'sending' then 1 else 0 end, 1000),
                lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
           from first
          where notices.id = first.id
@@ -230,6 +230,18 @@ async def finish(
     return ours
 
 
+async def pass_by_moot(tx: Transaction, *, limit: int = 2000) -> int:
+    """Put aside statuses that a newer one of their order has made moot while they waited; returns how many."""
+    cursor = await tx.execute(
+        f"""
+        update notices set state = 'superseded'
+         where id in (select n.id from notices n where {_MOOT.format("n")} limit %(limit)s for update skip locked)
+        """.encode(),
+        {"moot": MOOT_SECONDS, "limit": limit},
+    )
+    return cursor.rowcount
+
+
 async def put_back(
     tx: Transaction, notice: Notice, *, seconds: float, failure: str, spends_attempt: bool, in_doubt: bool = False
 ) -> None:
@@ -238,7 +250,7 @@ async def put_back(
         """
         update notices
            set state = 'pending', lease_expires_at = null, failure = %(failure)s,
-               attempt = attempt + %(spent)s, repeats = repeats + %(in_doubt)s,
+               attempt = attempt + %(spent)s, repeats = least(repeats + %(in_doubt)s, 1000),
                send_at = clock_now() + make_interval(secs => %(seconds)s)
          where id = %(id)s and lease_number = %(number)s and state = 'sending'
         """,

@@ -23,7 +23,7 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Update:
-    """A claimed update. `attempt` is numbered from 1; `lease_number` is this claim's.
+    """A claimed update. `attempt` is numbered from 1; `deaths` of those who handled it; `lease_number` is this claim's.
 
     `waited_seconds` is how long ago it was received.
     """
@@ -32,6 +32,7 @@ class Update:
     person: int
     body: dict[str, Any]  # Any: as above
     attempt: int
+    deaths: int
     lease_number: int
     waited_seconds: float
 
@@ -78,7 +79,7 @@ async def store(tx: Transaction, incoming: Sequence[Incoming]) -> int:
 async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Update]:
     """Take the next update of up to `limit` people: taps first, else the oldest; one at a time per person.
 
-    A lease that ran out costs an attempt: whoever held it may have died of this very update.
+    A lease that ran out counts as a death: whoever held it may have died of this very update.
     """
     cursor = tx.cursor(row_factory=class_row(Update))
     await cursor.execute(
@@ -100,11 +101,11 @@ async def claim(tx: Transaction, *, limit: int, lease_seconds: float) -> list[Up
         )
         update updates
            set state = 'handling', lease_number = lease_number + 1,
-               attempt = attempt + case when state = 'handling' then 1 else 0 end,
+               deaths = deaths + case when state = 'handling' then 1 else 0 end,
                lease_expires_at = clock_now() + make_interval(secs => %(lease_seconds)s)
           from next
          where updates.id = next.id
-        returning updates.id, person, body, attempt, lease_number,
+        returning updates.id, person, body, attempt, deaths, lease_number,
                   extract(epoch from clock_now() - received_at)::double precision as waited_seconds
         """,
         {"limit": limit, "lease_seconds": lease_seconds},
@@ -140,8 +141,8 @@ async def bury(tx: Transaction, update: Update, *, failure: str) -> None:
 async def revive(tx: Transaction, update_id: int) -> bool:
     """Handle a dead update once more, as if it had just come in; False when there is no dead one with this id."""
     cursor = await tx.execute(
-        "update updates set state = 'pending', attempt = 1, handle_at = clock_now(), received_at = clock_now(),"
-        " handled_at = null where id = %s and state = 'dead'",
+        "update updates set state = 'pending', attempt = 1, deaths = 0, handle_at = clock_now(),"
+        " received_at = clock_now(), handled_at = null where id = %s and state = 'dead'",
         [update_id],
     )
     return cursor.rowcount == 1

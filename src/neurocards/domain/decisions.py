@@ -17,6 +17,9 @@ RESUBMISSIONS = 1
 NOT_FOUND_SECONDS = 60.0
 """How long a provider may not know a task that it has just accepted."""
 
+SUSPECT_RESCUES = 2
+"""After so many a job is tried alone: it, or another that the same worker held, has killed them."""
+
 POISON_RESCUES = 3
 """A job that silenced its worker this often without progress is given up."""
 

@@ -55,7 +55,8 @@ class Reason(StrEnum):
 class Failure(Exception):
     """A translated outside error.
 
-    `retry_after_seconds` is the service's own word on when to come back.
+    `retry_after_seconds` is the service's own word on when to come back. `may_have_happened`: what was asked for
+    may have been done, only the answer is lost.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Failure(Exception):
         message: str,
         *,
         retry_after_seconds: float | None = None,
+        may_have_happened: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.reason = reason
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+        self.may_have_happened = may_have_happened
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.reason}: {self.message}"

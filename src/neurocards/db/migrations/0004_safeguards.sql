@@ -5,7 +5,8 @@
 
 alter table jobs
     add column priority  smallint not null default 0,
-    add column turn      bigint not null default 0;
+    add column turn      bigint not null default 0,
+    add constraint jobs_run_some_day check (isfinite(run_at));
 comment on column jobs.priority is 'Higher goes first, whoever it belongs to: for an operator who makes good.';
 comment on column jobs.turn is
     'When a job that nobody has worked on comes to its turn: customers alternate, however many videos one orders.';
@@ -13,6 +14,14 @@ comment on column jobs.turn is
 drop index jobs_due;
 create index jobs_due on jobs (run_at, id) where state = 'available' and lease_number > 0;
 create index jobs_unbegun on jobs (priority desc, turn, id) where state = 'available' and lease_number = 0;
+-- The first videos of everybody who waits already come before the second ones of anybody.
+update jobs set turn = place.turn
+  from (select id, row_number() over (partition by customer_id order by id) as turn
+          from jobs where state = 'available' and lease_number = 0) place
+ where jobs.id = place.id;
+
+create index jobs_hurried on jobs (run_at, id) where state = 'available' and lease_number > 0 and priority > 0;
+create index jobs_turns on jobs (turn) where state = 'available' and lease_number = 0;
 create index jobs_unbegun_of_customer on jobs (customer_id, turn) where state = 'available' and lease_number = 0;
 
 -- Every customer's next video stands beside every other's next one; the front of the queue is where everybody begins.
@@ -21,8 +30,7 @@ language plpgsql as $$
 begin
     select greatest(coalesce((select max(turn) from jobs
                                where customer_id = new.customer_id and state = 'available' and lease_number = 0), 0),
-                    coalesce((select turn from jobs where state = 'available' and lease_number = 0
-                               order by priority desc, turn, id limit 1) - 1, 0)) + 1
+                    coalesce((select min(turn) from jobs where state = 'available' and lease_number = 0) - 1, 0)) + 1
       into new.turn;
     return new;
 end $$;
@@ -63,7 +71,12 @@ end $$;
 create trigger attempts_keep_facts before update on attempts
     for each row when (
         (old.task_id is not null and new.task_id is distinct from old.task_id)
-        or (old.state in ('failed', 'orphaned') and new.state <> old.state)
+        or (new.state <> old.state and (old.state, new.state) not in (
+            ('intent', 'unknown'), ('intent', 'accepted'), ('intent', 'refused'), ('intent', 'abandoned'),
+            ('intent', 'orphaned'), ('unknown', 'accepted'), ('unknown', 'refused'), ('unknown', 'abandoned'),
+            ('unknown', 'orphaned'), ('abandoned', 'accepted'), ('abandoned', 'orphaned'), ('refused', 'accepted'),
+            ('refused', 'orphaned'), ('accepted', 'succeeded'), ('accepted', 'failed'), ('accepted', 'orphaned'),
+            ('succeeded', 'failed'), ('succeeded', 'orphaned')))
         or (new.id, new.generation_id, new.number, new.provider)
            is distinct from (old.id, old.generation_id, old.number, old.provider))
     execute function refuse_other_fact();
@@ -92,8 +105,10 @@ end $$;
 
 create trigger orders_are_agreed before update on orders
     for each row when (
-        (new.id, new.number, new.customer_id, new.count, new.price_credits, new.placed_at)
-        is distinct from (old.id, old.number, old.customer_id, old.count, old.price_credits, old.placed_at))
+        (new.id, new.number, new.customer_id, new.count, new.price_credits, new.placed_at, new.template,
+         new.template_version, new.model, new.seconds)
+        is distinct from (old.id, old.number, old.customer_id, old.count, old.price_credits, old.placed_at, old.template,
+                          old.template_version, old.model, old.seconds))
     execute function refuse_renegotiation();
 create trigger generations_are_agreed before update on generations
     for each row when (
@@ -105,6 +120,9 @@ create trigger notices_are_agreed before update on notices
         (new.id, new.customer_id, new.order_id, new.generation_id, new.kind, new.cause)
         is distinct from (old.id, old.customer_id, old.order_id, old.generation_id, old.kind, old.cause))
     execute function refuse_renegotiation();
+
+-- A deadline is a day in somebody's life.
+alter table generations add constraint generations_have_a_deadline check (isfinite(deadline_at));
 
 create or replace function refuse_change() returns trigger
 language plpgsql as $$
@@ -341,11 +359,49 @@ create trigger transfers_end_what_was_begun before insert on transfers
 
 -- Messages -------------------------------------------------------------------------------------------------------
 
+alter table updates add column deaths smallint not null default 0;
+comment on column updates.deaths is 'How often whoever handled it fell silent: by this very update, or by something else.';
+
 alter table notices add column repeats smallint not null default 0;
 comment on column notices.repeats is
     'How often it was sent again because it is not known whether Telegram took it: an answer was lost, a sender died.';
 
--- All messages of the shop together keep a pace; the row says when the next one may go.
+-- What was told stays told, and only by telling it: an end that reached nobody would be an end that nobody hears of.
+alter table notices
+    add constraint notices_sent_as_a_message check (state <> 'sent' or message_id is not null),
+    add constraint notices_videos_are_not_passed_by check (state <> 'superseded' or kind in ('status', 'failure'));
+
+create function refuse_untelling() returns trigger
+language plpgsql as $$
+begin
+    raise exception 'notice % is %, lease %, and cannot become %, lease %',
+        old.id, old.state, old.lease_number, new.state, new.lease_number using errcode = 'NC013', constraint = tg_name;
+end $$;
+
+create trigger notices_go_forward before update on notices
+    for each row when (
+        new.lease_number < old.lease_number
+        or (old.state in ('sent', 'superseded', 'undeliverable') and new.state <> old.state)
+        or (new.state = 'sending' and new.lease_number = old.lease_number and old.state <> 'sending'))
+    execute function refuse_untelling();
+
+-- A video that can never be handed over is paid back in the same commit.
+create function check_delivery() returns trigger
+language plpgsql as $$
+begin
+    if not exists (select from generations where id = new.generation_id and state = 'failed') then
+        raise exception 'video % cannot be handed over and is not paid back', new.generation_id
+            using errcode = 'NC014', constraint = tg_name;
+    end if;
+    return null;
+end $$;
+
+create constraint trigger notices_undelivered_is_paid_back
+    after insert or update of state on notices
+    deferrable initially deferred
+    for each row when (new.kind = 'video' and new.state = 'undeliverable') execute function check_delivery();
+
+-- All notices of the shop together keep a pace; the row says when the next one may go.
 create table pace (
     only_row  boolean primary key default true constraint pace_has_one_row check (only_row),
     free_at   timestamptz not null default '-infinity'
@@ -353,13 +409,14 @@ create table pace (
 insert into pace default values;
 create trigger pace_stays before delete or truncate on pace execute function refuse_removal();
 
--- How many messages may go now. Until the transaction ends nobody else is told, so that nothing is promised twice.
+-- How many notices may go now, so that within no second there are more than p_per_second: a fifth of them can be saved up,
+-- the others come evenly. Until the transaction ends nobody else is told, so that nothing is promised twice.
 create function free_places(p_per_second double precision) returns integer
 language plpgsql as $$
 begin
     perform pg_advisory_xact_lock('pace'::regclass::oid::bigint);
-    return (select floor(extract(epoch from clock_now() - greatest(free_at, clock_now() - interval '1 second'))
-                         * p_per_second)
+    return (select floor(extract(epoch from clock_now() - greatest(free_at, clock_now() - interval '250 ms'))
+                         * p_per_second * 0.8 + 0.001)
               from pace);
 end $$;
 
@@ -368,9 +425,12 @@ create function use_places(p_used integer, p_per_second double precision) return
 language sql
 begin atomic
     update pace
-       set free_at = greatest(free_at, clock_now() - interval '1 second') + make_interval(secs => p_used / p_per_second);
+       set free_at = greatest(free_at, clock_now() - interval '250 ms')
+                     + make_interval(secs => p_used / (p_per_second * 0.8));
 end;
 
+-- Ends first: the order in which chats are written to.
+create index notices_turn on notices ((kind = 'status'), id) where state in ('pending', 'sending');
 create index notices_in_doubt on notices (id) where repeats > 0;
 create index notices_undeliverable on notices (id) where state = 'undeliverable';
 create index updates_dead on updates (id) where state = 'dead';
@@ -479,7 +539,8 @@ create index jobs_open_of_customer on jobs (customer_id) where state in ('availa
 
 -- The customer takes an order back. Free of charge as long as no provider was asked: until the first intent that was
 -- not refused. A worker that is about to submit has locked the job, or finds its lease gone.
--- Outcomes: cancelled; too_late (some or all videos are in work: `kept`); ended (nothing was open); unknown.
+-- Outcomes: cancelled (also when it was before: the answer may have been lost); too_late (some or all videos are in work:
+-- `kept`); ended (nothing was open); unknown.
 create function cancel_order(p_order_id uuid, p_customer_id bigint)
 returns table (outcome text, cancelled integer, kept integer)
 language plpgsql as $$
@@ -510,7 +571,10 @@ begin
             cancelled := cancelled + 1;
         end if;
     end loop;
-    outcome := case when kept > 0 then 'too_late' when cancelled > 0 then 'cancelled' else 'ended' end;
+    outcome := case
+        when kept > 0 then 'too_late'
+        when exists (select from generations where order_id = p_order_id and state = 'cancelled') then 'cancelled'
+        else 'ended' end;
     return next;
 end $$;
 
@@ -519,17 +583,28 @@ end $$;
 
 -- Bot and workers act as this role: they read everything, move credits by the functions above and by nothing else, and
 -- write only the columns that are theirs. Whoever applies migrations owns the tables and may act as it.
+-- Roles belong to the whole server: another shop may have made it, or be making it just now.
 do $$
 begin
-    if not exists (select from pg_roles where rolname = 'neurocards_app') then
-        create role neurocards_app nologin;
+    create role neurocards_app nologin;
+exception
+    when duplicate_object or unique_violation then null;
+    when insufficient_privilege then
+        if to_regrole('neurocards_app') is null then
+            raise exception 'the role neurocards_app is missing, and % may not create it: have it created by'
+                ' "create role neurocards_app nologin; grant neurocards_app to %", then migrate again',
+                current_user, quote_ident(current_user) using errcode = 'insufficient_privilege';
+        end if;
+end $$;
+do $$
+begin
+    if not pg_has_role(current_user, 'neurocards_app', 'member') then
+        execute format('grant neurocards_app to %I', current_user);
     end if;
-    execute format('grant neurocards_app to %I', current_user);
 exception
     when insufficient_privilege then
-        raise notice 'no right to create the role neurocards_app: create it, and apply this migration again';
-        raise;
-    when unique_violation or duplicate_object then null;
+        raise exception '% is no member of neurocards_app: have it granted by "grant neurocards_app to %", then migrate again',
+            current_user, quote_ident(current_user) using errcode = 'insufficient_privilege';
 end $$;
 
 grant usage on schema public to neurocards_app;
@@ -559,9 +634,13 @@ begin
     ]::regprocedure[] loop
         execute format('alter function %s security definer', v_function);
         execute format('alter function %s set search_path = public, pg_temp', v_function);
+        -- Nobody else who can connect, to read the books or to copy them, moves credits.
+        execute format('revoke execute on function %s from public', v_function);
+        execute format('grant execute on function %s to neurocards_app', v_function);
     end loop;
     foreach v_function in array array[
         'check_story()', 'check_order()', 'check_account()', 'check_transfer()', 'check_end()', 'check_addressee()',
+        'check_delivery()',
         'take_turn()'
     ]::regprocedure[] loop
         execute format('alter function %s set search_path = public, pg_temp', v_function);

@@ -1,0 +1,102 @@
+"""Makes the outside services fail, one ordered fault after the other, and counts what was met."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from uuid import uuid4
+
+import httpx2
+
+from neurocards.db.connection import Away
+from neurocards.storm import records
+from neurocards.storm.plan import (
+    SECONDS_PER_MISCHIEF,
+    SECONDS_PER_TROUBLE,
+    Json,
+    Plan,
+    Service,
+    pauses,
+    trouble,
+)
+from neurocards.storm.stage import Stage
+
+
+class Trouble:
+    """All faults of one storm. `met` is by service, kind and where, as in "kie reset createTask"."""
+
+    def __init__(self, stage: Stage, plan: Plan) -> None:
+        self._stage = stage
+        self._plan = plan
+        self._ordered: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+        self.redelivered = 0
+        self.callbacks_repeated = 0
+        self.callbacks_forged = 0
+
+    @property
+    def met(self) -> dict[str, int]:
+        return dict(sorted((self._ordered - self._left).items()))
+
+    async def rage(self) -> None:
+        """Order one fault after the other, until cancelled."""
+        draw = self._plan.draw("trouble")
+        for pause in pauses(draw, SECONDS_PER_TROUBLE):
+            await asyncio.sleep(pause)
+            service, fault = trouble(draw)
+            await self._post(f"{self._stage.services[service]}/sim/faults", fault)
+            self._ordered[_name(service, fault)] += fault.get("times", 1)
+
+    async def redeliver(self) -> None:
+        """Have Telegram deliver what it has delivered before once more, until cancelled."""
+        for pause in pauses(self._plan.draw("redelivery"), SECONDS_PER_MISCHIEF):
+            await asyncio.sleep(pause)
+            # Refused as long as nothing was delivered at all.
+            response = await self._stage.client.post(f"{self._stage.telegram}/sim/redeliver")
+            self.redelivered += response.is_success
+
+    async def call_back(self) -> None:
+        """Repeat callbacks of the provider and forge others, until cancelled; only where the bot listens for them."""
+        hooks = self._stage.hooks
+        if hooks is None:
+            return
+        draw = self._plan.draw("callbacks")
+        for pause in pauses(draw, SECONDS_PER_MISCHIEF):
+            await asyncio.sleep(pause)
+            task_id = None
+            with suppress(*Away):
+                async with self._stage.database.transaction() as tx:
+                    task_id = await records.any_task(tx)
+            if task_id is None:
+                continue
+            if draw.random() < 0.5:
+                repeated = await self._stage.client.post(f"{self._stage.kie}/sim/tasks/{task_id}/callback")
+                self.callbacks_repeated += repeated.is_success
+            else:
+                await self._forge(hooks, task_id)
+
+    async def _forge(self, hooks: str, task_id: str) -> None:
+        """A stranger claims that a task of ours has a result."""
+        body = {"code": 200, "data": {"taskId": task_id, "state": "success"}}
+        # The bot may be dead at this moment.
+        with suppress(httpx2.TransportError):
+            await self._stage.client.post(f"{hooks}/hooks/kie/{uuid4()}/{'0' * 64}", json=body)
+            self.callbacks_forged += 1
+
+    async def calm(self) -> None:
+        """Call off whatever has not been met yet."""
+        for service, address in self._stage.services.items():
+            faults = f"{address}/sim/faults"
+            left = await self._stage.client.get(faults)
+            left.raise_for_status()
+            self._left.update({_name(service, fault): 0 for fault in left.json()})
+            for fault in left.json():
+                self._left[_name(service, fault)] += fault["times"]
+            (await self._stage.client.delete(faults)).raise_for_status()
+
+    async def _post(self, address: str, body: Json) -> None:
+        (await self._stage.client.post(address, json=body)).raise_for_status()
+
+
+def _name(service: Service, fault: Json) -> str:
+    where = fault.get("method") or fault.get("route") or "*"
+    return " ".join((service, fault["kind"], where)).removesuffix(" *")
