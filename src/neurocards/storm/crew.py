@@ -38,6 +38,8 @@ class Post:
     pid: int | None = None
     hired_at: float = 0.0
     stopped: bool = False
+    log_bytes: int = 0
+    """How long the log of the post was when they came."""
     condemned: bool = False
     """Whether the one in it has been told to end, in one way or another."""
     filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,6 +74,12 @@ class Crew:
     def standing(self) -> list[Post]:
         """Who can be struck: at work, not stopped, not told to end."""
         return [post for post in self.posts if post.pid is not None and not post.stopped and not post.condemned]
+
+    def listens(self, post: Post) -> bool:
+        """Whether they have come so far that they can be asked to end."""
+        with self._log(post).open("rb") as log:
+            log.seek(post.log_bytes)
+            return b'"event": "started"' in log.read()
 
     async def kill(self, post: Post) -> None:
         """End somebody at once; returns when they are gone and replaced."""
@@ -139,6 +147,8 @@ class Crew:
             case {"hired": name, "pid": pid}:
                 post = next(one for one in self.posts if one.name == name)
                 post.pid, post.hired_at, post.condemned = pid, time.monotonic(), False
+                log = self._log(post)
+                post.log_bytes = log.stat().st_size if log.exists() else 0
                 self._by_pid[pid] = post
                 post.filled.set()
             case {"ended": pid, "status": status}:
@@ -158,8 +168,11 @@ class Crew:
             self._hire(post)
 
     def _hire(self, post: Post) -> None:
-        log = str(self._logs / f"{post.name}.log")
+        log = str(self._log(post))
         self._send({"post": post.name, "role": post.role, "environment": self._environment, "log": log})
+
+    def _log(self, post: Post) -> Path:
+        return self._logs / f"{post.name}.log"
 
     async def _end(self, post: Post, how: signal.Signals) -> int:
         if post.pid is None:

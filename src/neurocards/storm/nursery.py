@@ -7,6 +7,7 @@ there; it has neither a thread nor an event loop, and when the socket closes it 
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -18,14 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-# Not used here by name, but by whoever is forked: importing is the whole point.
-import httpcore2  # noqa: F401 (httpx2 does so at its first client)
-
-import neurocards.bot
-import neurocards.notices
-import neurocards.production
-import neurocards.providers.kie
-import neurocards.web
 from neurocards import app
 from neurocards.db.connection import Away
 from neurocards.logs import set_up_logs
@@ -33,6 +26,15 @@ from neurocards.providers.openai_writer import OpenAIWriter
 from neurocards.settings import BadSettings, read_settings
 from neurocards.storm.crew import NO_DATABASE
 from neurocards.texts import LANGUAGES, translate
+
+SLOW_TO_IMPORT = (
+    "httpcore2",  # httpx2 does so at its first client
+    "neurocards.bot",
+    "neurocards.production",
+    "neurocards.providers.kie",
+    "neurocards.web",
+)
+"""What bot and worker import only when they run."""
 
 RUNS = {"bot": app.run_bot, "worker": app.run_worker}
 
@@ -55,7 +57,9 @@ def main() -> int:
 
 
 def _warm_up(photo: bytes) -> None:
-    """Do once what is slow only the first time: read the texts, have a prompt written."""
+    """Do once what is slow only the first time: import, read the texts, have a prompt written."""
+    for module in SLOW_TO_IMPORT:
+        importlib.import_module(module)
     for language in LANGUAGES:
         translate(language, "bot-name")
     asyncio.run(_write_a_prompt(photo))

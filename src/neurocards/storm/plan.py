@@ -19,7 +19,7 @@ DOUBT_SECONDS = 2.0
 """Short, so that what the dead held is taken up again within the storm; long enough for a process that only has to
 wait for its share of a busy processor."""
 
-SELLERS_AT_ONCE = 50
+SELLERS_AT_ONCE = 70
 ORDERS_OF_ONE = 4
 """Then another person comes: a chat that grows for ever would cost more and more to read."""
 

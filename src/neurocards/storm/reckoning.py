@@ -197,7 +197,9 @@ def _videos(books: Records, seen: Mapping[Video, Sequence[int]]) -> Iterator[str
 def _failures(books: Records, seen: Counter[str]) -> Iterator[str]:
     """Each refund was told, and more than once only where its sending was in doubt."""
     told = Counter({_uuid(order_id): number for order_id, number in seen.items()})
-    failed = Counter(one.order_id for one in books.videos if one.state in ("failed", "cancelled"))
+    failed = Counter(one.order_id for one in books.videos if one.state == "failed")
+    # What was taken back together is told in one message.
+    failed.update({one.order_id for one in books.videos if one.state == "cancelled"})
     doubts: Counter[str] = Counter()
     for telling in books.tellings:
         if telling.kind == "failure":

@@ -14,16 +14,20 @@ import httpx2
 
 from neurocards.storm.plan import Json
 
-AGREE, TEMPLATE, SKIP_WISHES, COUNT, CONFIRM, REPEAT = "a", "t", "s", "n", "y", "r"
+AGREE, TEMPLATE, SKIP_WISHES, COUNT, CONFIRM, REPEAT, TAKE_BACK = "a", "t", "s", "n", "y", "r", "w"
 """What the buttons of a draft do, as their data says: `t:does:order:value`."""
 
-CHOICES = {TEMPLATE: ("hero_broll", "ugc_blogger"), COUNT: ("1", "1", "1", "1", "1", "1", "1", "1", "1", "3")}
+CHOICES = {TEMPLATE: ("hero_broll", "ugc_blogger"), COUNT: (*["1"] * 19, "3")}
 
 DOUBLE_TAP_SHARE = 0.25
-REPEAT_SHARE = 0.5
+REPEAT_SHARE = 0.85
 """How often sellers who have a video or a refusal order from it, without sending a photo."""
 
+TAKE_BACK_SHARE = 0.4
+"""How often sellers think better of it, as soon as the card offers that: some are too late."""
+
 GLANCE_SECONDS = 0.15
+TAKE_BACK_LOOKS = 5
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
 GIVE_UP_SECONDS = 60.0
@@ -63,6 +67,7 @@ class Memory:
     confirmed: dict[str, Confirmed] = field(default_factory=dict)
     double_taps: int = 0
     nudges: int = 0
+    taken_back: int = 0
 
     @property
     def acknowledged(self) -> int:
@@ -177,6 +182,8 @@ class Seller:
         async for offer in self._offers(is_over):
             if offer.does == CONFIRM:
                 await self._confirm(offer)
+                if self._draw.random() < TAKE_BACK_SHARE:
+                    await self._take_back(offer)
                 return
             await self._tap(offer)
 
@@ -228,6 +235,16 @@ class Seller:
         # Every button of the question is done with, whichever of them was tapped.
         self._tapped |= {one for one in self._phone.offers() if one.message_id == offer.message_id}
         await self._phone.tap(offer)
+
+    async def _take_back(self, confirmed: Offer) -> None:
+        """Wait until the card offers it, and tap; whatever comes of it, the books will say."""
+        for _ in range(TAKE_BACK_LOOKS):
+            for offer in self._phone.offers():
+                if offer.does == TAKE_BACK and offer.order_id == confirmed.order_id:
+                    self._memory.taken_back += 1
+                    await self._phone.tap(offer)
+                    return
+            await self._phone.look(wait_seconds=GLANCE_SECONDS * 4)
 
     async def _confirm(self, offer: Offer) -> None:
         """Tap Confirm, perhaps twice, and remember what the bot says."""

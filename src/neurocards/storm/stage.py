@@ -31,6 +31,9 @@ RECOVERY_SECONDS = 30.0
 BOT_TOKEN = "110000001:storm-token-of-the-simulated-telegram"  # noqa: S105 (of a simulator)
 WELCOME_CREDITS = 1000
 DEADLINE_SECONDS = 600
+FRAME_RATE = 5
+"""Every clip is looked at whole, frame by frame, and there are hundreds of them."""
+
 WORKER_SLOTS = 4
 """What one worker holds when it is killed waits for the end of its leases, so it holds little."""
 
@@ -114,7 +117,7 @@ async def open_stage(home: Path, plan: Plan) -> AsyncIterator[Stage]:
         # It hangs up long before the simulators do, or both would now and then do so at once.
         limits = httpx2.Limits(max_connections=1000, keepalive_expiry=1.0)
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=60.0, limits=limits))
-        settings = {"task_seconds": TASK_SECONDS, "render": "shared"}
+        settings = {"task_seconds": TASK_SECONDS, "render": "shared", "frame_rate": FRAME_RATE}
         (await client.post(f"{addresses['kie']}/sim/settings", json=settings)).raise_for_status()
         # The bot must be known to Telegram before anybody can write to it.
         (await client.get(f"{addresses['telegram']}/bot{BOT_TOKEN}/getMe")).raise_for_status()

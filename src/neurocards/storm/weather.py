@@ -23,6 +23,9 @@ MISS_SECONDS = 3.0
 AIM_SECONDS = 0.1
 
 ARRIVAL_SECONDS = 10.0
+OPENING_SECONDS = 60.0
+"""How long the first order is waited for."""
+
 LAST_WORDS_SECONDS = 30.0
 STANDSTILL_SECONDS = 60.0
 """Longer than any pause that trouble leaves behind: when nothing has moved for so long, nothing will."""
@@ -81,16 +84,21 @@ async def storm_over(plan: Plan, home: Path, on_progress: Callable[[Progress], N
 async def _rage(storm: Storm, on_progress: Callable[[Progress], None]) -> None:
     """Everything at once, for as long as planned; what has begun may end."""
     plan, loop = storm.plan, asyncio.get_running_loop()
-    ends_at = loop.time() + plan.seconds
+    ends_at = float("inf")
 
     def is_over() -> bool:
         return loop.time() >= ends_at
 
+    selling = [asyncio.create_task(_sell(storm, number, is_over)) for number in range(plan.sellers)]
+    # A shop where nobody has ordered yet has nothing to lose.
+    opened_at = loop.time()
+    while not storm.memory.acknowledged and loop.time() < opened_at + OPENING_SECONDS:
+        await asyncio.wait(selling, timeout=PROGRESS_SECONDS)
+    ends_at = loop.time() + plan.seconds
     mischief = [
         asyncio.create_task(work)
         for work in (storm.trouble.rage(), storm.trouble.redeliver(), storm.trouble.call_back())
     ]
-    selling = [asyncio.create_task(_sell(storm, number, is_over)) for number in range(plan.sellers)]
     striking = asyncio.create_task(_strike(storm))
     try:
         while not is_over():
@@ -158,10 +166,12 @@ async def _target(storm: Storm, blow: Blow, which: float) -> Post | None:
     ]
     now = time.monotonic()
     ripe = [post for post in standing if now - post.hired_at >= RIPE_SECONDS[post.role]]
+    if blow is Blow.TERM:
+        # Who is asked to end before it has begun to listen does not end well, in a shop as here.
+        ripe = [post for post in ripe if storm.stage.crew.listens(post)]
     if ripe:
         return ripe[int(which * len(ripe))]
     if blow is Blow.TERM:
-        # Who is asked to end before it has begun to listen does not end well, in a shop as here.
         return None
     workers = [post for post in standing if post.role == "worker"]
     return min(workers, key=lambda post: post.hired_at, default=None)

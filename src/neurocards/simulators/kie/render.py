@@ -51,6 +51,7 @@ class ClipSpec:
     seconds: float
     sound: bool = True
     look: Look = "moving"
+    frame_rate: int = FRAME_RATE
 
 
 def render_clip(spec: ClipSpec, picture: bytes | None, target: Path) -> None:
@@ -61,7 +62,8 @@ def render_clip(spec: ClipSpec, picture: bytes | None, target: Path) -> None:
         video = _video_stream(file, spec)
         audio = _audio_stream(file) if spec.sound else None
         sound = _ambience_frames(spec.seconds) if audio else iter(())
-        count = round(spec.seconds * FRAME_RATE)
+        rate = spec.frame_rate
+        count = round(spec.seconds * rate)
         # One frame is resampled while the one before it is encoded: both leave the interpreter's lock.
         with ThreadPoolExecutor(1) as painter:
             ahead = painter.submit(_paint, planes, spec, 0, count)
@@ -69,8 +71,8 @@ def render_clip(spec: ClipSpec, picture: bytes | None, target: Path) -> None:
                 frame = ahead.result()
                 ahead = painter.submit(_paint, planes, spec, index + 1, count)
                 file.mux(video.encode(frame))
-                if audio and index % FRAME_RATE == 0:
-                    _write_sound(file, audio, sound, until_seconds=index // FRAME_RATE + 1)
+                if audio and index % rate == 0:
+                    _write_sound(file, audio, sound, until_seconds=index // rate + 1)
         file.mux(video.encode())
         if audio:
             _write_sound(file, audio, sound, until_seconds=spec.seconds + 1)
@@ -124,7 +126,7 @@ def _paint(planes: Planes, spec: ClipSpec, index: int, count: int) -> av.VideoFr
         size = (plane.width, plane.height)
         rows[:, : plane.width] = np.asarray(source.resize(size, Image.Resampling.BILINEAR, box))
     frame.pts = index
-    frame.time_base = Fraction(1, FRAME_RATE)
+    frame.time_base = Fraction(1, spec.frame_rate)
     frame.colorspace = BT709
     frame.color_range = LIMITED_RANGE
     return frame
@@ -146,7 +148,7 @@ def _camera(spec: ClipSpec, moment: float) -> tuple[float, float, float]:
 
 
 def _video_stream(file: OutputContainer, spec: ClipSpec) -> VideoStream:
-    stream = file.add_stream("libx264", rate=FRAME_RATE, options=X264_OPTIONS)
+    stream = file.add_stream("libx264", rate=spec.frame_rate, options=X264_OPTIONS)
     stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
     context = stream.codec_context
     context.thread_count = 2

@@ -19,6 +19,8 @@ class KieSettings(BaseModel):
     retired_models: list[str] = []
     # "shared" renders one clip per length and size and reuses it for every picture.
     render: Literal[True, "shared"] = True
+    # Frames per second of what is rendered from now on: the fewer, the less it costs to look at.
+    frame_rate: Annotated[int, Field(ge=1, le=60)] = 24
 
 
 class SettingsChange(KieSettings):

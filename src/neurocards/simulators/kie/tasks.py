@@ -8,7 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote
@@ -245,7 +245,7 @@ class Studio:
         picture = await self._picture(task)
         if isinstance(picture, Rejection):
             return picture
-        spec = _spec(task.wanted, picture.size, fate)
+        spec = replace(_spec(task.wanted, picture.size, fate), frame_rate=self.settings.frame_rate)
         shared = self.settings.render == "shared"
         try:
             clip = await self._clips.clip(spec, None if shared else picture.data)
