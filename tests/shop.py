@@ -67,7 +67,9 @@ async def new_order(database: Database, *, videos: int = 1, free: int = 10, paid
 
 async def claim(database: Database, *, limit: int = 100, worker: str = "test", lease_seconds: float = 30) -> list[Job]:
     return await database.run(
-        lambda tx: jobs.claim(tx, worker=worker, limit=limit, lease_seconds=lease_seconds, held=[])
+        lambda tx: jobs.claim(
+            tx, worker=worker, kinds=["generation"], limit=limit, lease_seconds=lease_seconds, held=[]
+        )
     )
 
 

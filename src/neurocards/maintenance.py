@@ -31,7 +31,7 @@ class Turn:
 async def turn(database: Database) -> Turn:
     """Rescue and refund once; returns what was done."""
     rescued = await database.run(jobs.rescue)
-    poison = [job.subject_id for job in rescued if is_poison(job.rescues)]
+    poison = [job.subject_id for job in rescued if job.kind == "generation" and is_poison(job.rescues)]
     for generation_id in poison:
         await _give_up(database, generation_id, generations.give_up_poison)
     overdue = await database.run(generations.overdue)

@@ -57,7 +57,14 @@ class Worker:
 
     async def _claim(self, limit: int, held: Collection[int]) -> Sequence[Job]:
         async def claim(tx: Transaction) -> list[Job]:
-            return await jobs.claim(tx, worker=self._name, limit=limit, lease_seconds=self._lease_seconds, held=held)
+            return await jobs.claim(
+                tx,
+                worker=self._name,
+                kinds=self._handlers.keys(),
+                limit=limit,
+                lease_seconds=self._lease_seconds,
+                held=held,
+            )
 
         return await self._database.run(claim)
 

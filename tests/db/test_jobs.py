@@ -57,7 +57,9 @@ async def test_p3_a_worker_never_claims_what_it_holds(database: Database) -> Non
 
     async def claim_holding(held: list[int]) -> list[Job]:
         return await database.run(
-            lambda tx: jobs.claim(tx, worker="same", limit=5, lease_seconds=LEASE_SECONDS, held=held)
+            lambda tx: jobs.claim(
+                tx, worker="same", kinds=["generation"], limit=5, lease_seconds=LEASE_SECONDS, held=held
+            )
         )
 
     assert await claim_holding([job.id]) == []

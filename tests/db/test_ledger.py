@@ -230,7 +230,9 @@ class Ledger(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4), lease_seconds=st.sampled_from([30, 30, -1]))
     def claim(self, limit: int, lease_seconds: int) -> None:
         waiting = self.model.are("open") - self.model.leased()
-        found = self.ask(jobs.claim(self.tx, worker="x", limit=limit, lease_seconds=lease_seconds, held=[]))
+        found = self.ask(
+            jobs.claim(self.tx, worker="x", kinds=["generation"], limit=limit, lease_seconds=lease_seconds, held=[])
+        )
         assert not isinstance(found, str)
         assert len(found) == min(limit, waiting)
         for job in found:

@@ -160,7 +160,9 @@ class Rig:
 
     async def _claim(self) -> list[Job]:
         return await self.database.run(
-            lambda tx: jobs.claim(tx, worker="doomed", limit=10, lease_seconds=LEASE_SECONDS, held=[])
+            lambda tx: jobs.claim(
+                tx, worker="doomed", kinds=["generation"], limit=10, lease_seconds=LEASE_SECONDS, held=[]
+            )
         )
 
 

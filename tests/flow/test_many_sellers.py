@@ -81,7 +81,7 @@ async def test_f02_photo_and_text_sent_in_one_breath_both_arrive(
     await eventually(described, SELLERS_IN_A_BURST)
 
 
-async def test_f09_confirm_tapped_twice_at_once_by_many_orders_once_each(
+async def test_f01_confirm_tapped_twice_at_once_by_many_orders_once_each(
     bot_id: str, client: httpx2.AsyncClient, simulators: Simulators, database: Database
 ) -> None:
     phones = await newcomers(client, simulators.telegram, bot_id)

@@ -34,6 +34,9 @@ URGENT_UPDATES = ("callback_query", "pre_checkout_query")
 REFUSALS = 5
 """So many in a row are no deploy in which an old process still ends its last poll."""
 
+RESIDENT_PATIENCE = 4
+"""How many times as many it takes to drive out who has polled before."""
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -72,6 +75,7 @@ class Intake:
         self._poll_seconds = poll_seconds
         self._offset: int | None = None
         self._refused = 0
+        self._has_polled = False
         self._pause_seconds = 0.0
         self._wake = asyncio.Event()
 
@@ -128,12 +132,14 @@ class Intake:
         except Away as error:
             await self._rest("database_away", error)
         else:
+            self._has_polled = True
             self._refused = 0
             self._pause_seconds = 0.0
 
     async def _refusal(self, error: AiogramError, sentence: str) -> None:
         self._refused += 1
-        if self._refused >= REFUSALS:
+        # Of two with one token the one that came last leaves.
+        if self._refused >= REFUSALS * (RESIDENT_PATIENCE if self._has_polled else 1):
             raise IntakeRefused(sentence) from error
         await self._rest("poll_refused", error)
 

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, IdleInTransactionSessionTimeout, SerializationFailure, TransactionTimeout
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -48,8 +48,14 @@ class BadAddress(ValueError):
     """A database address that cannot be one. It is not repeated here: it may hold a password."""
 
 
-Away = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""What is raised while the database is away: restarting, unreachable or out of connections."""
+Away = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    IdleInTransactionSessionTimeout,
+    TransactionTimeout,
+)
+"""What is raised while the database is away: restarting, unreachable, out of connections, or rid of one that idled."""
 
 
 def check_address(dsn: str) -> None:

@@ -49,8 +49,10 @@ class LostLease(Exception):
         self.job = job
 
 
-async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: float, held: Collection[int]) -> list[Job]:
-    """Take up to `limit` due jobs for one worker, fairly between customers; never one that it still holds.
+async def claim(
+    tx: Transaction, *, worker: str, kinds: Collection[str], limit: int, lease_seconds: float, held: Collection[int]
+) -> list[Job]:
+    """Take up to `limit` due jobs of these kinds for one worker, fairly between customers; never one that it holds.
 
     Whoever has least in work is next, with what was begun before what was not. Of a long queue only the front is
     looked at: what was begun stands there by its time, what was not by its turn, in which customers alternate. A job
@@ -62,16 +64,18 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
         """
         with front as (
             (select id, customer_id, priority, 0 as unbegun, run_at, turn from jobs
-              where state = 'available' and lease_number > 0 and run_at <= clock_now() and id <> all(%(held)s)
+              where state = 'available' and lease_number > 0 and run_at <= clock_now()
+                and id <> all(%(held)s) and kind = any(%(kinds)s)
               order by run_at, id limit %(front)s)
             union
             (select id, customer_id, priority, 0, run_at, turn from jobs
               where state = 'available' and lease_number > 0 and priority > 0 and run_at <= clock_now()
-                and id <> all(%(held)s)
+                and id <> all(%(held)s) and kind = any(%(kinds)s)
               order by run_at, id limit %(front)s)
             union all
             (select id, customer_id, priority, 1, run_at, turn from jobs
-              where state = 'available' and lease_number = 0 and run_at <= clock_now() and id <> all(%(held)s)
+              where state = 'available' and lease_number = 0 and run_at <= clock_now()
+                and id <> all(%(held)s) and kind = any(%(kinds)s)
               order by priority desc, turn, id limit %(front)s)
         ), shared as (
             select front.*,
@@ -105,6 +109,7 @@ async def claim(tx: Transaction, *, worker: str, limit: int, lease_seconds: floa
         """,
         {
             "held": list(held),
+            "kinds": list(kinds),
             "limit": limit,
             "front": limit + FRONT_JOBS,
             "suspect": SUSPECT_RESCUES,
