@@ -1,6 +1,7 @@
 """Real things for tests: one PostgreSQL server, a fresh migrated database per test, the simulators over HTTP."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
@@ -19,6 +20,9 @@ from neurocards.simulators import Addresses, running_simulators
 from services import Simulators
 
 _numbers = count(1)
+
+# Whoever runs us in the background may have told us to ignore Ctrl-C; the programs under test must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -133,3 +133,40 @@ def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.Monk
     assert settings.required("bot_token", "kie_api_key") == ["12345:secret-token", "secret-key"]
     with pytest.raises(BadSettings, match="OPENAI_API_KEY is not set"):
         settings.model_copy(update={"openai_api_key": None}).required("openai_api_key")
+
+
+def test_an_operator_sees_what_needs_attention_and_lets_it_be_done_again(dsn: str, tmp_path: Path) -> None:
+    ordered(dsn)
+    status, output, _ = command(tmp_path, "attention", DATABASE_URL=dsn)
+    assert (status, output.strip()) == (0, "Nothing needs attention.")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "insert into updates (id, person, urgent, body, state, failure, handled_at)"
+            " values (7, 1, false, '{\"update_id\": 7, \"message\": {}}', 'dead', 'a bug [here]', now())"
+        )
+        connection.execute(
+            "insert into attempts (id, generation_id, number, provider, model, lease_number, state, failure, ended_at)"
+            " select gen_random_uuid(), id, 1, 'kie', 'm', 1, 'abandoned', 'no answer', now() from generations"
+        )
+
+    status, output, _ = command(tmp_path, "attention", DATABASE_URL=dsn)
+    assert status == 0
+    assert "a bug [here]" in output
+    assert "neurocards again 7" in output
+    _, output, _ = command(tmp_path, "attention", "--json", DATABASE_URL=dsn)
+    assert sorted(one["what"] for one in json.loads(output)["matters"]) == ["doubt", "update"]
+
+    status, output, _ = command(tmp_path, "again", "7", DATABASE_URL=dsn)
+    assert (status, "handled once more" in output) == (0, True)
+    status, _, complaint = command(tmp_path, "again", "7", DATABASE_URL=dsn)
+    assert (status, "there is no dead update 7" in complaint) == (1, True)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("select state, attempt, deaths from updates").fetchone() == ("pending", 1, 0)
+
+
+def test_p9_an_operator_lets_an_order_go_first(dsn: str, tmp_path: Path) -> None:
+    ordered(dsn)
+    status, output, _ = command(tmp_path, "hurry", "1", DATABASE_URL=dsn)
+    assert (status, output.strip()) == (0, "Order 1: 1 open video first from now on.")
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("select priority from jobs").fetchone() == (1,)

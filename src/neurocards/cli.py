@@ -118,7 +118,7 @@ def hurry(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order'
             return found.number, await jobs.hurry(tx, found.id, priority=1)
 
     number, hurried = _ask(run)
-    console.print(f"Order {number}: {hurried} open videos go first now.")
+    console.print(f"Order {number}: {hurried} open {'video' if hurried == 1 else 'videos'} first from now on.")
 
 
 @commands.command()

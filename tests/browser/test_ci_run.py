@@ -17,12 +17,14 @@ APT_GET = """#!/bin/sh
 echo "$*" >>"$CALLS"
 [ -z "${NO_NETWORK:-}" ] || exit 100
 case "$*" in *chromium*) cp "$0" "${0%/*}/chromium" ;; esac
+case "$*" in *spin*) for tool in spin gcc; do echo "#!/bin/sh" >"${0%/*}/$tool"; chmod +x "${0%/*}/$tool"; done ;; esac
 """
 DPKG_QUERY = """#!/bin/sh
 grep -q "install.*$3" "$CALLS" && echo installed
 """
-TEST = """echo "tested, NEUROCARDS_BROWSER=$NEUROCARDS_BROWSER, $#"
+TEST = """echo "tested, NEUROCARDS_BROWSER=$NEUROCARDS_BROWSER, NEUROCARDS_SPIN=$NEUROCARDS_SPIN, $#"
 """
+TESTED = "tested, NEUROCARDS_BROWSER=required, NEUROCARDS_SPIN=required, 0\n"
 
 
 @dataclass
@@ -73,10 +75,10 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_a_fresh_machine_gets_the_browser_and_its_emoji_once(machine: Machine) -> None:
     first = machine.run()
-    assert (first.returncode, first.stdout) == (0, "tested, NEUROCARDS_BROWSER=required, 0\n")
+    assert (first.returncode, first.stdout) == (0, TESTED)
     update, install = machine.calls
     assert update.endswith("update")
-    assert install.endswith("chromium fonts-noto-color-emoji")
+    assert install.endswith("chromium spin gcc libc6-dev fonts-noto-color-emoji")
     second = machine.run()
     assert (second.stdout, second.stderr) == (first.stdout, "")
     assert len(machine.calls) == 2
@@ -100,13 +102,23 @@ def test_without_a_browser_one_sentence_says_what_to_do(machine: Machine, troubl
     assert "NEUROCARDS_CHROMIUM" in last_words
 
 
-def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
+def test_without_spin_one_sentence_says_what_to_do(machine: Machine) -> None:
     machine.add("chromium")
     ended = machine.run(NO_NETWORK="yes")
-    assert (ended.returncode, ended.stdout) == (0, "tested, NEUROCARDS_BROWSER=required, 0\n")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "sudo apt-get install spin gcc libc6-dev" in ended.stderr.splitlines()[-1]
+
+
+def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
+    for tool in ("chromium", "spin", "gcc"):
+        machine.add(tool)
+    ended = machine.run(NO_NETWORK="yes")
+    assert (ended.returncode, ended.stdout) == (0, TESTED)
 
 
 def test_a_browser_from_elsewhere_is_as_good(machine: Machine) -> None:
     (machine.tools / "apt-get").unlink()
+    machine.add("spin")
+    machine.add("gcc")
     assert machine.run(NEUROCARDS_CHROMIUM="/opt/chrome").stdout.startswith("tested")
     assert machine.calls == []

@@ -308,7 +308,8 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
               from generations g where g.order_id = %(order_id)s and g.finished_at is not null
             union all
             select coalesce(n.sent_at, n.created_at), 6, format('notice %%s', n.state),
-                   concat_ws(' ', n.kind, n.stage, 'message ' || n.message_id, n.failure)
+                   concat_ws(' ', n.kind, n.stage, 'message ' || n.message_id, n.failure,
+                             case when n.repeats > 0 then format('(sent again %%s times)', n.repeats) end)
               from notices n where n.order_id = %(order_id)s
         ) events
         order by at, rank
