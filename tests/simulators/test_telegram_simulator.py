@@ -285,6 +285,21 @@ async def test_chat_long_poll(telegram: Telegram, bot: Bot, person: int) -> None
     assert shown["deleted"] and shown["reactions"][0]["emoji"] == "🔥"
 
 
+async def test_news_are_what_changed_since(telegram: Telegram, bot: Bot, person: int) -> None:
+    first, second = [await bot.send_message(person, text) for text in ("one", "two")]
+    known = await telegram.get(f"/people/{person}/news")
+    assert [one["text"] for one in known["messages"]] == ["/start", "one", "two"]
+    assert (await telegram.get(f"/people/{person}/news", since=known["version"]))["messages"] == []
+
+    await bot.edit_message_text("1", chat_id=person, message_id=first.message_id)
+    await bot.delete_message(person, second.message_id)
+    news = await telegram.get(f"/people/{person}/news", since=known["version"], wait=5)
+    assert [(one["text"], one["deleted"], one["edit_count"]) for one in news["messages"]] == [
+        ("1", False, 1),
+        ("two", True, 0),
+    ]
+
+
 async def test_what_was_said_before_the_first_bot_reaches_it(telegram: Telegram, make_bot: MakeBot) -> None:
     await telegram.post("/people", {"id": 5, "first_name": "Early"})
     await telegram.post("/people/5/start")

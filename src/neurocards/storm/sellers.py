@@ -82,7 +82,7 @@ class Phone:
         self._sim = f"{telegram}/sim"
         self.person_id = person_id
         self.version = 0
-        self.messages: list[Json] = []
+        self._seen: dict[int, Json] = {}
 
     @classmethod
     async def buy(cls, client: httpx2.AsyncClient, telegram: str, name: str) -> "Phone":
@@ -122,13 +122,20 @@ class Phone:
     async def look(self, wait_seconds: float = 0.0) -> None:
         """Bring `messages` up to date, as soon as the chat differs from what was seen last."""
         response = await self._client.get(
-            f"{self._sim}/people/{self.person_id}/chat",
+            f"{self._sim}/people/{self.person_id}/news",
             params={"since": self.version, "wait": wait_seconds},
             timeout=wait_seconds + 60.0,
         )
         response.raise_for_status()
-        chat = response.json()
-        self.version, self.messages = chat["version"], chat["messages"]
+        news = response.json()
+        self.version = news["version"]
+        for message in news["messages"]:
+            self._seen[message["message_id"]] = message
+
+    @property
+    def messages(self) -> list[Json]:
+        """What is in the chat, in its order."""
+        return [self._seen[message_id] for message_id in sorted(self._seen)]
 
     def offers(self) -> list[Offer]:
         """Every button about a draft or an order that is there, the newest message's last."""

@@ -13,7 +13,7 @@ from neurocards.simulators.telegram.conversation import Message, Person
 from neurocards.simulators.telegram.dependencies import AnyWorld, FilesUrl, WaitSeconds
 from neurocards.simulators.telegram.errors import Json
 from neurocards.simulators.telegram.payments import Checkout
-from neurocards.simulators.telegram.views import bubble_view, chat_view, message_view, person_view
+from neurocards.simulators.telegram.views import bubble_view, chat_view, message_view, news_view, person_view
 from neurocards.simulators.telegram.world import World
 
 
@@ -249,6 +249,14 @@ async def checkout_outcome(world: AnyWorld, checkout_id: str, wait: WaitSeconds 
         raise HTTPException(404, f"no checkout {checkout_id}")
     await wait_for(checkout.ended, wait)
     return _checkout_json(checkout)
+
+
+@router.get("/people/{person_id}/news")
+async def news(scene: AnyScene, since: int = 0, wait: WaitSeconds = 0) -> Json:
+    """What has changed in the chat after version `since`: for whoever looks often and remembers the rest."""
+    shown = scene.world.open_chat(scene.bot, scene.person)
+    await shown.changes.wait_beyond(since, wait)
+    return news_view(shown, since=since, files_url=scene.files_url)
 
 
 @router.get("/people/{person_id}/chat")

@@ -15,6 +15,16 @@ def chat_view(chat: Chat, *, files_url: str) -> Json:
     }
 
 
+def news_view(chat: Chat, *, since: int, files_url: str) -> Json:
+    """What of the chat has changed after version `since`; of the versions a message had before only their number."""
+    return {
+        "version": chat.changes.version,
+        "messages": [
+            bubble_view(message, files_url=files_url) for message in chat.messages.values() if message.version > since
+        ],
+    }
+
+
 def message_view(message: Message, *, files_url: str) -> Json:
     """One message with its buttons, its media and the versions it had before."""
     edits = [
