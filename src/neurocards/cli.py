@@ -118,6 +118,8 @@ def hurry(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order'
             return found.number, await jobs.hurry(tx, found.id, priority=1)
 
     number, hurried = _ask(run)
+    if hurried == 0:
+        raise Refusal(f"order {number} has no open video: there is nothing to hurry")
     console.print(f"Order {number}: {hurried} open {'video' if hurried == 1 else 'videos'} first from now on.")
 
 

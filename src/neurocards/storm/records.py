@@ -183,7 +183,7 @@ _UNFINISHED_IN_DETAIL = """
 """
 
 _SPARED = """
-    select exists (select from updates where state in ('pending', 'handling') and attempt >= 3),
+    select exists (select from updates where state in ('pending', 'handling') and deaths >= 3),
            array(select distinct substring(lease_owner from '[0-9]+$')::int
                    from jobs where state = 'running' and rescues >= 2)
 """

@@ -92,7 +92,7 @@ def figures_of(storm: Storm, reckoning: Reckoning) -> Json:
         "videos_delivered": reckoning.figures.completed,
         "videos_refunded": dict(Counter(one.failure for one in books.videos if one.failure is not None)),
         "double_taps": storm.memory.double_taps,
-        "taken_back": storm.memory.taken_back,
+        "cancel_taps": storm.memory.taken_back,
         "kills": exits.total(),
         "kills_by_role": dict(exits),
         "stops": storm.struck[Blow.STOP],

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from neurocards.simulators.telegram import chat_page, control_api, events, person_api
 from neurocards.simulators.telegram.bot_api import BotApi
@@ -35,4 +37,10 @@ def create_app(world: World | None = None) -> FastAPI:
     for room in (person_api, control_api, events):
         app.include_router(room.router)
     app.add_exception_handler(CannotDo, control_api.refused)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     return app
+
+
+async def _hung_up(_request: Request, _error: Exception) -> Response:
+    """Whoever was killed in the middle of a request is no error of ours; nobody is there to hear the answer."""
+    return Response(status_code=400)

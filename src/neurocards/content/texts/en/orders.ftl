@@ -45,11 +45,11 @@ order-cancelled =
 
     Back on your balance: { $credits }. Available now: { $available }.
 order-cancelled-partly =
-    Order No. { $number }: { $cancelled } of { $total } videos are cancelled, the others are being made already and will come.
+    Order No. { $number }: { $cancelled } of { $total } videos are cancelled. What is already being made comes as soon as it is ready.
 
     Back on your balance: { $credits }. Available now: { $available }.
 order-cancelled-briefly = The order is cancelled, the credits are back.
-cancelled-partly = Videos cancelled: { $cancelled }. Being made already: { $kept }; they cannot be cancelled and will come.
+cancelled-partly = Videos cancelled: { $cancelled }. Already being made: { $kept }; that cannot be cancelled. Should a video fail, the credits come back by themselves.
 cancel-too-late = The video is being made already and cannot be cancelled. Should it fail, the credits come back by themselves.
 cancel-nothing-left = The order has ended, there is nothing left to cancel.
 
