@@ -215,6 +215,7 @@ class Production:
         try:
             if not await self._follow_hints(work):
                 await self._steps[step](work)
+                log.info("step_done", step=step.value)
         except Failure as failure:
             await self._judge(work, failure)
         except (_PutBack, LostLease, *Away):
@@ -222,8 +223,6 @@ class Production:
         except Exception as error:
             log.exception("step_crashed", step=step.value)
             await self._judge(work, Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error)))
-        else:
-            log.info("step_done", step=step.value)
 
     # The steps, in their order --------------------------------------------------------------------------------
 

@@ -100,6 +100,16 @@ async def test_f10_a_finished_order_is_not_taken_back(database: Database) -> Non
     assert await states(database, order_id) == ["completed"]
 
 
+async def test_f10_what_was_delivered_is_not_called_cancelled(database: Database) -> None:
+    order_id = await new_order(database, videos=2)
+    [job, *_] = await claim(database, limit=1)
+    await make_video(database, job)
+    assert await cancel(database, order_id) == Cancellation(CancelOutcome.TOO_LATE, 1, 1)
+    async with database.transaction() as tx:
+        assert await generations.settle(tx, job.subject_id, job.lease_number)
+    assert await cancel(database, order_id) == Cancellation(CancelOutcome.ENDED, 0, 0)
+
+
 async def test_t15_nobody_takes_back_what_is_not_theirs(database: Database) -> None:
     order_id = await new_order(database)
     stranger = await new_customer(database)

@@ -349,7 +349,7 @@ class Ledger(RuleBasedStateMachine):
             outcome = CancelOutcome.UNKNOWN
         elif begun:
             outcome = CancelOutcome.TOO_LATE
-        elif any(generation.state == "cancelled" for generation in ordered):
+        elif taken_back or all(generation.state == "cancelled" for generation in ordered):
             outcome = CancelOutcome.CANCELLED
         answer = self.ask(orders.cancel(self.tx, order.id, order.customer if theirs else order.customer + 1000))
         assert answer == Cancellation(outcome, cancelled=len(taken_back), kept=len(begun))

@@ -21,7 +21,6 @@ from rich.table import Table
 from neurocards.console import console
 from neurocards.db.connection import Away
 from neurocards.db.embedded import EmbeddedPostgresError
-from neurocards.settings import Settings
 from neurocards.storm.crew import CrewError
 from neurocards.storm.plan import Blow, Json, Plan
 from neurocards.storm.reckoning import Reckoning, reckon
@@ -66,10 +65,9 @@ def run_storm(wishes: Wishes) -> int:
 
 
 def plan_of(wishes: Wishes) -> Plan:
-    """The storm that is wished for. Where the shop can be called, every other seed has it called."""
+    """The storm that is wished for; with every other seed Telegram and KIE call the bot."""
     seed = secrets.randbelow(1_000_000) if wishes.seed is None else wishes.seed
-    can_be_called = {"public_url", "http_port"} <= Settings.model_fields.keys()
-    return Plan(seed=seed, seconds=wishes.seconds, workers=wishes.workers, hooks=can_be_called and seed % 2 == 1)
+    return Plan(seed=seed, seconds=wishes.seconds, workers=wishes.workers, hooks=seed % 2 == 1)
 
 
 def figures_of(storm: Storm, reckoning: Reckoning) -> Json:

@@ -539,8 +539,8 @@ create index jobs_open_of_customer on jobs (customer_id) where state in ('availa
 
 -- The customer takes an order back. Free of charge as long as no provider was asked: until the first intent that was
 -- not refused. A worker that is about to submit has locked the job, or finds its lease gone.
--- Outcomes: cancelled (also when it was before: the answer may have been lost); too_late (some or all videos are in work:
--- `kept`); ended (nothing was open); unknown.
+-- Outcomes: cancelled (also when all of it was before: the answer may have been lost); too_late (`kept` videos are in work,
+-- `cancelled` others were not); ended (nothing was open); unknown.
 create function cancel_order(p_order_id uuid, p_customer_id bigint)
 returns table (outcome text, cancelled integer, kept integer)
 language plpgsql as $$
@@ -573,7 +573,9 @@ begin
     end loop;
     outcome := case
         when kept > 0 then 'too_late'
-        when exists (select from generations where order_id = p_order_id and state = 'cancelled') then 'cancelled'
+        when cancelled > 0 then 'cancelled'
+        when exists (select from generations where order_id = p_order_id and state = 'cancelled')
+             and not exists (select from generations where order_id = p_order_id and state <> 'cancelled') then 'cancelled'
         else 'ended' end;
     return next;
 end $$;
