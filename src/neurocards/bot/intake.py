@@ -20,7 +20,7 @@ from aiogram.exceptions import (
 from aiogram.methods import TelegramMethod
 
 from neurocards.db import updates
-from neurocards.db.connection import Away, Database
+from neurocards.db.connection import LONGEST_AWAY_PAUSE_SECONDS, Away, Database
 from neurocards.db.updates import Incoming
 
 POLL_SECONDS = 25
@@ -130,7 +130,7 @@ class Intake:
         except AiogramError as error:
             await self._rest("telegram_away", error)
         except Away as error:
-            await self._rest("database_away", error)
+            await self._rest("database_away", error, longest_seconds=LONGEST_AWAY_PAUSE_SECONDS)
         else:
             self._has_polled = True
             self._refused = 0
@@ -143,8 +143,10 @@ class Intake:
             raise IntakeRefused(sentence) from error
         await self._rest("poll_refused", error)
 
-    async def _rest(self, event: str, error: Exception, *, seconds: float = 0.0) -> None:
-        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or FIRST_PAUSE_SECONDS)
+    async def _rest(
+        self, event: str, error: Exception, *, seconds: float = 0.0, longest_seconds: float = LONGEST_PAUSE_SECONDS
+    ) -> None:
+        self._pause_seconds = min(longest_seconds, self._pause_seconds * 2 or FIRST_PAUSE_SECONDS)
         pause = max(seconds, self._pause_seconds)
         log.warning(event, error=str(error).strip()[:300], pause_seconds=pause)
         self._wake.clear()

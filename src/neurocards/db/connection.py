@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 CONFLICT_RETRIES = 3
 POOL_WAIT_SECONDS = 10.0
+RECONNECT_ROUND_SECONDS = 3.0
+LONGEST_AWAY_PAUSE_SECONDS = 2.0
+"""How seldom a database that is away may be asked for: people wait for it, and a refused connection costs nothing."""
 
 # A statement, a lock wait or a forgotten transaction ends by itself long before a lease or a person's patience does.
 # Nothing outside happens in a transaction, so one that idles belongs to a process that was stopped or cut off, and may
@@ -104,8 +107,10 @@ class Database:
             min_size=1,
             max_size=connections,
             timeout=POOL_WAIT_SECONDS,
-            # A process outlives any outage of its database; the pool keeps trying.
-            reconnect_timeout=float("inf"),
+            # A process outlives any outage of its database. The pool's own pauses double for as long as one round
+            # of attempts lasts, so rounds are short and each is followed by the next.
+            reconnect_timeout=RECONNECT_ROUND_SECONDS,
+            reconnect_failed=AsyncConnectionPool.check,
             open=False,
         )
 
@@ -145,7 +150,7 @@ class Database:
                 if loop.time() + pause > gives_up_at:
                     raise
                 await asyncio.sleep(pause)
-                pause = min(2.0, pause * 2)
+                pause = min(LONGEST_AWAY_PAUSE_SECONDS, pause * 2)
 
     async def listen(self, *channels: str) -> AsyncIterator[str]:
         """Yield a channel's name whenever it is notified, for ever, reconnecting by itself.
@@ -165,4 +170,4 @@ class Database:
                         yield notification.channel
             except Away:
                 await asyncio.sleep(pause)
-                pause = min(5.0, pause * 2)
+                pause = min(LONGEST_AWAY_PAUSE_SECONDS, pause * 2)
