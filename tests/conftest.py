@@ -19,6 +19,8 @@ from neurocards.db.migrate import migrate
 from neurocards.simulators import Addresses, running_simulators
 from services import Simulators
 
+QUICK = {"task_seconds": 0, "render": "shared"}
+
 _numbers = count(1)
 
 # Whoever runs us in the background may have told us to ignore Ctrl-C; the programs under test must not inherit that.
@@ -74,12 +76,14 @@ async def simulators(all_simulators: Addresses) -> AsyncIterator[Simulators]:
     async with httpx2.AsyncClient(timeout=30) as client:
         for reset in (
             client.post(f"{all_simulators.kie}/sim/reset"),
+            client.post(f"{all_simulators.fal}/sim/reset"),
             client.post(f"{openai_sim}/reset"),
             client.delete(f"{all_simulators.telegram}/sim/faults"),
-            client.post(f"{all_simulators.kie}/sim/settings", json={"task_seconds": 0, "render": "shared"}),
+            client.post(f"{all_simulators.kie}/sim/settings", json=QUICK),
+            client.post(f"{all_simulators.fal}/sim/settings", json=QUICK),
         ):
             (await reset).raise_for_status()
-        yield Simulators(all_simulators.telegram, all_simulators.kie, all_simulators.openai, client)
+        yield Simulators(all_simulators.telegram, all_simulators.kie, all_simulators.fal, all_simulators.openai, client)
 
 
 @pytest.fixture(scope="session")

@@ -11,5 +11,6 @@ class Simulators:
 
     telegram: str
     kie: str
+    fal: str
     openai: str
     client: httpx2.AsyncClient

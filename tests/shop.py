@@ -32,11 +32,24 @@ async def new_customer(database: Database, *, free: int = 0, paid: int = 0) -> C
         return await customers.get(tx, customer.id)
 
 
-async def new_draft(database: Database, customer: Customer, *, videos: int = 1, price: int = PRICE) -> UUID:
+async def new_draft(
+    database: Database,
+    customer: Customer,
+    *,
+    videos: int = 1,
+    price: int = PRICE,
+    description: str = "A mug",
+    wishes: str = "",
+) -> UUID:
     """A complete draft whose card has been shown."""
     async with database.transaction() as tx:
         choices = drafts.Choices(
-            photo_key="photos/1", template="hero_broll", description="A mug", wishes="", count=videos
+            photo_key="photos/1",
+            second_photo_key=None,
+            template="hero_broll",
+            description=description,
+            wishes=wishes,
+            count=videos,
         )
         draft = await drafts.begin(tx, customer.id, order_id=uuid4(), choices=choices)
         await drafts.quote(tx, draft.order_id, price_credits=price, card_message_id=7)
@@ -84,6 +97,16 @@ async def make_video(database: Database, job: Job) -> None:
         await generations.record_task(tx, attempt_id, uuid4().hex)
         await generations.record_result(tx, attempt_id, "https://files.example/clip.mp4")
         await generations.record_video(tx, job.subject_id, VIDEO)
+
+
+async def prepare(database: Database, frame_url: str) -> None:
+    """Prompts are written and frames lie with KIE: all that is left for the videos nobody has begun is to submit."""
+    async with database.transaction() as tx:
+        await tx.execute(
+            "update generations set prompt = 'A mug', prompt_source = 'template', frame_url = %s,"
+            " frame_provider = 'kie' where state = 'queued'",
+            [frame_url],
+        )
 
 
 async def advance(database: Database, seconds: float) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -170,3 +172,105 @@ def test_p9_an_operator_lets_an_order_go_first(dsn: str, tmp_path: Path) -> None
     assert (status, output.strip()) == (0, "Order 1: 1 open video first from now on.")
     with psycopg.connect(dsn) as connection:
         assert connection.execute("select priority from jobs").fetchone() == (1,)
+
+
+def test_an_operator_sees_how_providers_stand_without_asking_anybody(dsn: str, tmp_path: Path) -> None:
+    status, output, _ = command(tmp_path, "providers", DATABASE_URL=dsn)
+    assert status == 0
+    assert "No worker has named a key" in output
+    assert "no key" not in output
+    ordered(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("insert into provider_keys (label, provider) values ('kie-1', 'kie'), ('fal-1', 'fal')")
+        connection.execute(
+            "insert into provider_keys (label, provider, seen_at) values ('kie-0', 'kie', now() - interval '2 days')"
+        )
+        connection.execute("insert into balances (label, units) values ('kie-1', 2500.5)")
+        connection.execute(
+            "insert into model_checks (model, listed, price, success_rate, own_rate)"
+            " values ('kling/v3-turbo-image-to-video', true, '18 credits [a second]', 0.93, 0.4)"
+        )
+        connection.execute(
+            "insert into circuits (subject, failures, open_until, why)"
+            " values ('model kling-3.0/video', 1, now() + interval '5 minutes', 'switched [off]'),"
+            " ('key fal-1', 2, now() - interval '1 minute', 'locked'), ('provider fal', 1, null, 'timeout')"
+        )
+        connection.execute(
+            "insert into attempts (id, generation_id, number, provider, model, lease_number, key, state, task_id)"
+            " select gen_random_uuid(), id, 1, 'kie', 'm', 1, 'kie-1', 'accepted', 't' from generations"
+        )
+
+    status, output, _ = command(tmp_path, "providers", DATABASE_URL=dsn)
+    lines = [re.sub(r"\b\d+ s ago", "just now", " ".join(line.split())) for line in output.splitlines()]
+    assert status == 0
+    assert "fal: 1 failure since the last success" in lines
+    assert "kie-1 kie just now $12.5025 (2,500.50) just now 1 1" in lines
+    assert "fal-1 fal just now not told 0 0 tried by one next: locked" in lines
+    assert "18 credits [a second]" in output
+    assert re.search(r"Kling 3\.0 Turbo .* yes +93% +40% +\$0\.90 ", output)
+    assert re.search(r"kling-3\.0/video .* left alone for 5 min more: switched \[off\]", output)
+    assert re.search(r"Veo 3\.1 .* \$\d\.\d\d \(8 s\)", output)
+    assert re.search(r"Sora 2 .* retired 2026-09-24", output)
+
+    told = json.loads(command(tmp_path, "providers", "--json", DATABASE_URL=dsn)[1])
+    assert [key["label"] for key in told["keys"]] == ["kie-1", "fal-1"]
+    hero = next(one for one in told["templates"] if one["template"] == "hero_broll")
+    # Ours say that the preferred one fails too often.
+    assert hero["model"] not in (None, "kling/v3-turbo-image-to-video", "kling-3.0/video")
+    assert "it fails too often" in hero["reason"]
+
+
+def test_f66_an_operator_compares_bills(dsn: str, tmp_path: Path) -> None:
+    status, output, _ = command(tmp_path, "bills", DATABASE_URL=dsn)
+    assert (status, output.strip()) == (0, "No balance and no video in 7 days.")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("insert into provider_keys (label, provider) values ('kie-1', 'kie')")
+        connection.execute(
+            "insert into balances (label, units, taken_at) values ('kie-1', 100, now() - interval '2 days'),"
+            " ('kie-1', 98, now() - interval '1 day'), ('kie-1', 95.9, now())"
+        )
+    status, output, _ = command(tmp_path, "bills", "--json", DATABASE_URL=dsn)
+    told = json.loads(output)["bills"]
+    # A cent is two of KIE's credits: so much may differ, and not a tenth of a credit more.
+    assert [(one["difference"], one["is_alarming"]) for one in told] == [(2.0, False), (2.1, True)]
+    assert status == 1
+    status, output, _ = command(tmp_path, "bills", DATABASE_URL=dsn)
+    assert (status, "$0.0105 (2.10)" in output, "1 unexplained" in output) == (1, True, True)
+    assert command(tmp_path, "bills", "--days", "0", DATABASE_URL=dsn)[0] == 2
+
+
+def test_f65_what_is_left_alone_and_what_goes_needs_attention(dsn: str, tmp_path: Path) -> None:
+    own = tmp_path / "own" / "models"
+    own.mkdir(parents=True)
+    profile = (ROOT / "src/neurocards/content/models/kling-v3-turbo.toml").read_text("utf-8")
+    for name, days in (("soon", 29), ("later", 31), ("gone", -1)):
+        day = datetime.now(UTC).date() + timedelta(days=days)
+        text = profile.replace("kling/v3-turbo-image-to-video", f"house/{name}").replace("Kling 3.0 Turbo", name)
+        (own / f"{name}.toml").write_text(f"retires = {day}\n{text}", "utf-8")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "insert into provider_keys (label, provider, seen_at) values ('kie-1', 'kie', now()),"
+            " ('kie-0', 'kie', now() - interval '16 minutes')"
+        )
+        connection.execute(
+            "insert into circuits (subject, failures, open_until, why)"
+            " values ('key kie-1', 2, now() + interval '4 minutes', 'submit: code 402: Credits [insufficient]'),"
+            " ('key kie-0', 9, now(), 'it was replaced'), ('provider kie', 3, now() - interval '1 minute', 'HTTP 503'),"
+            " ('provider fal', 2, null, 'not yet'), ('model wan/3-0-video', 1, now() + interval '9 minutes', 'off')"
+        )
+        connection.execute(
+            "insert into model_checks (model, listed) values ('kling-3.0/video', false), ('house/gone', false)"
+        )
+    arguments = {"DATABASE_URL": dsn, "CONTENT_FOLDER": str(own.parent)}
+    found = json.loads(command(tmp_path, "attention", "--json", **arguments)[1])["matters"]
+    assert sorted((one["what"], one["subject"]) for one in found) == [
+        ("account", "kie-1"),
+        ("model", "wan/3-0-video"),
+        ("provider", "kie"),
+        ("retiring", "house/soon"),
+        ("unlisted", "kling-3.0/video"),
+    ]
+    status, output, _ = command(tmp_path, "attention", **arguments)
+    assert status == 0
+    assert "2 failures since the last success" in output
+    assert "Credits [insufficient]" in " ".join(output.split())

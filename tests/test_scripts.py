@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("neurocards", "demo", "test", "scripts/bootstrap.sh", "scripts/pictures")
+SCRIPTS = ("neurocards", "demo", "test", "scripts/bootstrap.sh", "scripts/pictures", "scripts/frames")
 TOOLS = ("sh", "cat", "cksum", "dirname", "find", "ln", "mkdir", "mv", "readlink", "rm", "rmdir", "sleep")
 PROGRESS = "Setting up (once, about half a minute)...\n"
 

@@ -9,7 +9,8 @@ import hmac
 from uuid import UUID
 
 TELEGRAM_PATH = "/hooks/telegram"
-KIE_PATH = "/hooks/kie"
+PROVIDER_PATH = "/hooks"
+"""Followed by the provider's name, the attempt's id and what proves that we made the address."""
 
 
 def webhook_secret(bot_token: str) -> str:
@@ -37,6 +38,6 @@ def callback_mac(key: bytes, attempt_id: str) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, attempt_id.encode(), "sha256")).decode().rstrip("=")
 
 
-def callback_url(public_url: str, key: bytes, attempt_id: UUID) -> str:
-    """Where the provider tells that the task of this attempt has ended; `public_url` ends without a slash."""
-    return f"{public_url}{KIE_PATH}/{attempt_id}/{callback_mac(key, str(attempt_id))}"
+def callback_url(public_url: str, key: bytes, provider: str, attempt_id: UUID) -> str:
+    """Where a provider tells that the task of this attempt has ended; `public_url` ends without a slash."""
+    return f"{public_url}{PROVIDER_PATH}/{provider}/{attempt_id}/{callback_mac(key, str(attempt_id))}"

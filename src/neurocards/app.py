@@ -10,7 +10,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -18,14 +20,22 @@ import structlog
 from neurocards import maintenance
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.catalogue import load_catalogue
+from neurocards.checks import Checks
 from neurocards.db import embedded, migrate
 from neurocards.db.connection import APP_ROLE, BadAddress, Database, answered, check_address
+from neurocards.db.provider_keys import Pace
 from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Messenger, Outbox
+from neurocards.routing import PACE_SLACK_SECONDS, Router
 from neurocards.settings import BadSettings, Settings
 from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
+
+if TYPE_CHECKING:
+    from neurocards.preview import Preview, Trial
+    from neurocards.production import VideoProvider
+    from neurocards.providers.openai_writer import OpenAIWriter
 
 OUTBOX_LEASES = 1.5
 """What is being sent may be sent twice when its lease runs out: others wait a little longer than for a job."""
@@ -33,8 +43,12 @@ OUTBOX_LEASES = 1.5
 PATIENCE_SECONDS = 60.0
 """How long bot and worker wait for a database that does not answer when they start."""
 
+SUBMIT_WINDOW_SECONDS = 10.0
+"""The window that KIE counts submits in; fal has none of its own and is treated alike."""
+
 MAINTENANCE_SECONDS = 1.0
 PLACES_SECONDS = 3.0
+CHECKS_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
 STALE_FILE_SECONDS = 3600.0
 
@@ -80,9 +94,10 @@ async def open_basics(settings: Settings, *, patience_seconds: float = 0.0) -> A
 
     Raises one of Away when the database has not answered for `patience_seconds`.
     """
-    catalogue = load_catalogue(default_model=settings.video_model)
-    if catalogue.model.retired:
-        log.warning("model_retired", model=catalogue.model.id)
+    catalogue = load_catalogue(own=settings.content_folder, preferred_model=settings.video_model)
+    preferred = catalogue.models.get(catalogue.preferred_model or "")
+    if preferred is not None and preferred.is_retired(datetime.now(UTC).date()):
+        log.warning("model_retired", model=preferred.id, since=str(preferred.retires))
     async with open_dsn(settings) as dsn:
         if settings.database_url is None:
             await migrate.migrate(dsn)
@@ -118,12 +133,12 @@ async def run_bot(settings: Settings) -> None:
         )
         await set_up(bot)
         handling = Handling(bot, dispatcher, basics.database)
-        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store))
+        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store, basics.catalogue.models))
         if settings.public_url is None:
             entrances: list[Run] = [Intake(bot, basics.database).run]
         else:
             registration = Registration(bot, public_url=settings.public_url, secret=webhook_secret(bot_token))
-            entrances = [registration.run, _hooks(basics, bot_token)]
+            entrances = [registration.run, _hooks(basics, bot_token, stack)]
         try:
             await _run_until_stopped(
                 basics.database,
@@ -136,36 +151,35 @@ async def run_bot(settings: Settings) -> None:
 
 async def run_worker(settings: Settings) -> None:
     """Make videos until told to stop."""
-    bot_token, kie_api_key = settings.required("bot_token", "kie_api_key")
+    bot_token, keys = settings.worker_secrets()
 
     from neurocards.bot import TelegramMessenger, make_bot
     from neurocards.production import Production
-    from neurocards.providers.kie import Kie
-    from neurocards.providers.openai_writer import OpenAIWriter
 
     bot = make_bot(bot_token, settings.telegram_api_url)
-    kie = Kie(api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, api_key=kie_api_key)
-    writer = (
-        OpenAIWriter(
-            base_url=settings.openai_base_url,
-            api_key=settings.openai_api_key.get_secret_value(),
-            model=settings.openai_model,
-        )
-        if settings.openai_api_key
-        else None
-    )
+    writer = _writer(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bot.session.close)
-        stack.push_async_callback(kie.close)
+        providers = await stack.enter_async_context(_providers(settings, keys))
         if writer is not None:
             stack.push_async_callback(writer.close)
         basics = await stack.enter_async_context(open_basics(settings, patience_seconds=PATIENCE_SECONDS))
+        router = Router(
+            basics.catalogue,
+            {name: provider.keys for name, provider in providers.items()},
+            {
+                "kie": _pace(settings.kie_submits, settings.kie_in_flight),
+                "fal": _pace(settings.fal_submits, settings.fal_in_flight),
+            },
+        )
+        await answered(lambda: basics.database.run(router.register), patience_seconds=PATIENCE_SECONDS)
         production = Production(
             basics.database,
             basics.store,
             basics.catalogue,
-            kie,
-            writer,
+            providers=providers,
+            router=router,
+            writer=writer,
             workspace=await asyncio.to_thread(_workspace, settings.neurocards_home),
             lease_seconds=settings.lease_seconds,
             doubt_seconds=settings.doubt_seconds,
@@ -178,13 +192,43 @@ async def run_worker(settings: Settings) -> None:
             name=f"{socket.gethostname()}:{os.getpid()}",
             slots=settings.worker_slots,
             lease_seconds=settings.lease_seconds,
+            room=router.room,
         )
-        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store))
+        outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store, basics.catalogue.models))
+        upkeep = [*_upkeep(basics.database), _checks(basics.database, router, basics.catalogue, providers)]
         await _run_until_stopped(
             basics.database,
-            loops=[worker.run, outbox.run, *_upkeep(basics.database)],
+            loops=[worker.run, outbox.run, *upkeep],
             wakers={"jobs": worker.wake, "notices": outbox.wake},
         )
+
+
+async def run_preview(settings: Settings, trial: "Trial", *, write: bool) -> "Preview":
+    """What a video would be asked for with; where `write` says so the prompt writer is asked, and nobody else ever."""
+    from neurocards.preview import prepare
+
+    catalogue = load_catalogue(own=settings.content_folder, preferred_model=settings.video_model)
+    if write:
+        settings.required("openai_api_key")
+    async with AsyncExitStack() as stack:
+        writer = _writer(settings) if write else None
+        if writer is not None:
+            stack.push_async_callback(writer.close)
+        return await prepare(catalogue, trial, writer)
+
+
+def _writer(settings: Settings) -> "OpenAIWriter | None":
+    """The prompt writer, if there is a key for one."""
+    from neurocards.providers.openai_writer import OpenAIWriter
+
+    if settings.openai_api_key is None:
+        return None
+    return OpenAIWriter(
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key.get_secret_value(),
+        model=settings.openai_model,
+        mode=settings.openai_mode,
+    )
 
 
 Run = Callable[[asyncio.Event], Coroutine[None, None, None]]
@@ -200,28 +244,65 @@ def _outbox(basics: Basics, messenger: Messenger) -> Outbox:
     )
 
 
-def _hooks(basics: Basics, bot_token: str) -> Run:
-    """What serves the addresses that Telegram and KIE know."""
+def _hooks(basics: Basics, bot_token: str, stack: AsyncExitStack) -> Run:
+    """What serves the addresses that Telegram and the providers know."""
+    from neurocards.providers.fal_callbacks import FalCallbacks
+    from neurocards.providers.kie_callbacks import KieCallbacks
     from neurocards.web import build_hooks, serve
 
     settings = basics.settings
+    fal = FalCallbacks(rest_url=settings.fal_rest_url)
+    stack.push_async_callback(fal.close)
     kie_webhook_key = settings.kie_webhook_key
     app = build_hooks(
         basics.database,
         webhook_secret=webhook_secret(bot_token),
         callback_key=callback_key(bot_token),
-        kie_webhook_key=kie_webhook_key.get_secret_value() if kie_webhook_key else None,
+        readers={
+            "kie": KieCallbacks(kie_webhook_key.get_secret_value() if kie_webhook_key else None),
+            "fal": fal,
+        },
     )
     return lambda stop: serve(app, host=settings.http_host, port=settings.http_port, stop=stop)
 
 
-def _callback_url(settings: Settings, bot_token: str) -> Callable[[UUID], str | None]:
-    """Where KIE may tell of an attempt: nowhere, as long as nobody reaches us from outside."""
+@asynccontextmanager
+async def _providers(
+    settings: Settings, keys: Mapping[str, Sequence[str]]
+) -> AsyncIterator["dict[str, VideoProvider]"]:
+    """The adapters of all providers that there is a key for."""
+    from neurocards.providers.fal import Fal
+    from neurocards.providers.keys import labelled
+    from neurocards.providers.kie import Kie
+
+    async with AsyncExitStack() as stack:
+        providers: dict[str, VideoProvider] = {}
+        if "kie" in keys:
+            kie = Kie(
+                api_url=settings.kie_api_url, upload_url=settings.kie_upload_url, keys=labelled("kie", keys["kie"])
+            )
+            stack.push_async_callback(kie.close)
+            providers["kie"] = kie
+        if "fal" in keys:
+            fal = Fal(
+                queue_url=settings.fal_queue_url, rest_url=settings.fal_rest_url, keys=labelled("fal", keys["fal"])
+            )
+            stack.push_async_callback(fal.close)
+            providers["fal"] = fal
+        yield providers
+
+
+def _pace(submits: int, in_flight: int) -> Pace:
+    return Pace(submits, SUBMIT_WINDOW_SECONDS, PACE_SLACK_SECONDS, in_flight)
+
+
+def _callback_url(settings: Settings, bot_token: str) -> Callable[[str, UUID], str | None]:
+    """Where a provider may tell of an attempt: nowhere, as long as nobody reaches us from outside."""
     public_url = settings.public_url
     if public_url is None:
-        return lambda _attempt_id: None
+        return lambda _provider, _attempt_id: None
     key = callback_key(bot_token)
-    return lambda attempt_id: callback_url(public_url, key, attempt_id)
+    return lambda provider, attempt_id: callback_url(public_url, key, provider, attempt_id)
 
 
 async def _run_until_stopped(
@@ -273,6 +354,18 @@ def _upkeep(database: Database) -> list[Run]:
         Loop("places", tell_places, pause_seconds=PLACES_SECONDS).run,
         Loop("prune", prune, pause_seconds=PRUNE_SECONDS).run,
     ]
+
+
+def _checks(database: Database, router: Router, catalogue: Catalogue, providers: "Mapping[str, VideoProvider]") -> Run:
+    """What is known of models, keys and balances is looked up now and then; nobody waits for it."""
+    checking = Checks(database, catalogue, providers)
+
+    async def check() -> int:
+        await database.run(router.register)
+        await checking.turn()
+        return 0
+
+    return Loop("checks", check, pause_seconds=CHECKS_SECONDS).run
 
 
 def _workspace(home: Path) -> Path:

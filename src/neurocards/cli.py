@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, assert_never
 from uuid import UUID, uuid4
 
 import typer
@@ -15,14 +15,30 @@ import typer
 from neurocards import app, payments
 from neurocards.audit import Report, audit
 from neurocards.catalogue import BadCatalogue
-from neurocards.console import console, show_matters, show_report, show_story
-from neurocards.db import books, customers, jobs, migrate, orders, updates
+from neurocards.console import (
+    Destination,
+    console,
+    plan_of,
+    request_of,
+    show_bills,
+    show_margin,
+    show_matters,
+    show_preview,
+    show_report,
+    show_standing,
+    show_story,
+)
+from neurocards.db import bills, books, customers, jobs, migrate, orders, standing, updates
 from neurocards.db.attention import Matter, matters
 from neurocards.db.connection import Away, Transaction
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
+from neurocards.db.standing import Standing
+from neurocards.domain.bills import Bill
 from neurocards.domain.orders import Order
+from neurocards.domain.routing import Choice, Nobody, Route, Wait
 from neurocards.logs import set_up_logs
+from neurocards.routing import offer
 from neurocards.settings import BadSettings, Settings, read_settings
 from neurocards.texts import BadTexts
 
@@ -97,15 +113,20 @@ def audit_command(
 
 @commands.command()
 def order(order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's id, or its short number.")]) -> None:
-    """Tell the whole story of one order: steps, attempts, credits, messages."""
+    """Tell the whole story of one order: steps, attempts, credits, messages, and what it brought and cost."""
 
-    async def run(settings: Settings) -> tuple[str, list[books.Event]]:
+    async def run(settings: Settings) -> tuple[str, list[books.Event], books.Margin]:
         async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
             found = await _find_order(tx, order_id)
-            return f"Order {found.number} ({found.id})", await books.story(tx, found.id)
+            return (
+                f"Order {found.number} ({found.id})",
+                await books.story(tx, found.id),
+                await books.margin(tx, found.id, credit_usd=settings.credit_usd),
+            )
 
-    title, events = _ask(run)
+    title, events, margin = _ask(run)
     show_story(title, events)
+    show_margin(margin)
 
 
 @commands.command()
@@ -128,17 +149,57 @@ def attention(
     days: Annotated[int, typer.Option(min=1, help="How far to look back.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """List what a person should look at: dead updates, undeliverable messages, poison, and tasks paid for in vain."""
+    """List what a person should look at: what ended badly, whom nobody can ask, what bills do not explain."""
 
     async def run(settings: Settings) -> Sequence[Matter]:
         async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
-            return await matters(tx, within=timedelta(days=days))
+            return await matters(tx, basics.catalogue, within=timedelta(days=days))
 
     found = _ask(run)
     if as_json:
         _print_json({"matters": [asdict(one) for one in found]})
     else:
         show_matters(found)
+
+
+@commands.command()
+def providers(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Show how keys and models stand, and whom each template would be made by now; asks nobody outside."""
+
+    async def run(settings: Settings) -> tuple[Standing, list[Destination]]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await standing.read(tx, basics.catalogue.models.values()), [
+                _destination(template.id, await offer(tx, basics.catalogue, template))
+                for template in basics.catalogue.templates.values()
+            ]
+
+    stand, destinations = _ask(run)
+    if as_json:
+        _print_json({**asdict(stand), "templates": [asdict(one) for one in destinations]})
+    else:
+        show_standing(stand, destinations)
+
+
+@commands.command(name="bills")
+def bills_command(
+    days: Annotated[int, typer.Option(min=1, max=366, help="How many days (UTC), today included.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Compare what each key was charged with what our attempts account for; exits 1 when over a cent is unexplained."""
+
+    async def run(settings: Settings) -> list[Bill]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await bills.read(tx, days=days)
+
+    found = _ask(run)
+    if as_json:
+        _print_json({"bills": [_bill_json(bill) for bill in found]})
+    else:
+        show_bills(found, days=days)
+    if any(bill.is_alarming for bill in found):
+        raise typer.Exit(1)
 
 
 @commands.command()
@@ -175,6 +236,53 @@ def grant(
 
     moved, available = _ask(run)
     console.print(f"{'Granted' if moved else 'Granted before, nothing changed'}; the customer has {available} now.")
+
+
+@commands.command()
+def prompt(
+    photo: Annotated[Path, typer.Argument(help="The product's photo.")],
+    *,
+    template: Annotated[str, typer.Option(help="The template's id.")],
+    text: Annotated[str, typer.Option(help="What the seller says of the product.")],
+    wishes: Annotated[str, typer.Option(help="What the seller wishes for.")] = "",
+    second: Annotated[Path | None, typer.Option(help="The other photo, for a template that needs two.")] = None,
+    model: Annotated[
+        str | None, typer.Option(show_default="the one that would be chosen", help="The model's id.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Really ask the prompt writer; costs a little.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a text.")] = False,
+) -> None:
+    """Show what would be sent for a video, to the prompt writer and to the model, and what it costs; sends nothing."""
+    from neurocards.preview import NoPreview, Trial  # noqa: PLC0415 (decoding photos takes long to import)
+
+    trial = Trial(
+        photo=_file(photo),
+        second_photo=_file(second) if second is not None else None,
+        template=template,
+        description=text.strip(),
+        wishes=wishes.strip(),
+        model=model,
+    )
+    try:
+        preview = _ask(lambda settings: app.run_preview(settings, trial, write=write))
+    except NoPreview as error:
+        raise Refusal(str(error)) from error
+    if not as_json:
+        show_preview(preview)
+        return
+    _print_json(
+        {
+            "writer": {"instructions": preview.instructions, "question": preview.question, "photo": preview.photo},
+            "plan": plan_of(preview),
+            "writer_failure": preview.failure,
+            "prompt_source": "writer" if preview.written else "template",
+            "provider": preview.model.provider,
+            "reason": preview.reason,
+            "request": request_of(preview),
+            "cost_usd": round(preview.usd, 4),
+            "price_credits": preview.price_credits,
+        }
+    )
 
 
 @commands.command()
@@ -237,6 +345,31 @@ def _ask(run: Callable[[Settings], Coroutine[Any, Any, Answer]]) -> Answer:
     return asyncio.run(run(_settings()))
 
 
+def _destination(template: str, found: Route) -> Destination:
+    match found:
+        case Choice(model, reason):
+            return Destination(template, model.id, reason)
+        case Wait(until, reason):
+            return Destination(template, None, f"everybody is left alone until {until:%H:%M:%S}: {reason}")
+        case Nobody():
+            return Destination(template, None, "no model can make it: it is not sold")
+        case _:
+            assert_never(found)
+
+
+def _bill_json(bill: Bill) -> dict[str, Any]:  # Any: whatever JSON can hold
+    """A bill with what follows from it; amounts in the provider's own units, and the difference in US dollars too."""
+    difference = bill.difference
+    return {
+        **asdict(bill),
+        "difference": difference,
+        "difference_usd": None if difference is None else bills.usd(bill.provider, difference),
+        "unexplained": bill.unexplained,
+        "unexplained_usd": bills.usd(bill.provider, bill.unexplained),
+        "is_alarming": bill.is_alarming,
+    }
+
+
 async def _find_order(tx: Transaction, order_id: str) -> Order:
     """The order with this id or short number; raises Refusal."""
     found = (
@@ -245,6 +378,14 @@ async def _find_order(tx: Transaction, order_id: str) -> Order:
     if found is None:
         raise Refusal(f"there is no order {order_id}")
     return found
+
+
+def _file(path: Path) -> bytes:
+    """The file's content; raises Refusal."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}") from error
 
 
 def _uuid(text: str) -> UUID:

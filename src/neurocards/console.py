@@ -1,14 +1,23 @@
-"""What commands print for people: an audit's report, an order's story."""
+"""What commands print for people: an audit's report, an order's story, how providers stand, what they billed."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from neurocards.audit import Report
 from neurocards.db.attention import Matter
-from neurocards.db.books import Event
+from neurocards.db.bills import Bill, usd
+from neurocards.db.books import Event, Margin
+from neurocards.db.standing import KeyStanding, LeftAlone, ModelStanding, ProviderStanding, Standing
+
+if TYPE_CHECKING:
+    from neurocards.preview import Preview
 
 REMEDIES = {
     "update": "mend its cause, then: neurocards again {subject}",
@@ -16,8 +25,17 @@ REMEDIES = {
     "poison": "refunded; see what kills workers: neurocards order {subject}",
     "orphan": "paid for and not needed: compare with the provider's bill",
     "doubt": "its answer was lost: compare with the provider's bill",
+    "account": "top it up, raise the key's limit or put in another key; it is tried again by itself",
+    "provider": "nothing, if it is away: it is tried again by itself; another company would stand in",
+    "model": "others stand in; if its input has changed, mend its profile: docs/models.md",
+    "unlisted": "others stand in; take its profile out, or name another VIDEO_MODEL: docs/models.md",
+    "retiring": "name another VIDEO_MODEL before, if it is the one: docs/models.md",
+    "bill": "see which attempts may explain it: neurocards bills; then ask the provider",
 }
 """What to do about each kind of matter."""
+
+SHOWN_ATTEMPTS = 5
+"""So many are named where many may explain a difference."""
 
 console = Console()
 
@@ -59,6 +77,22 @@ def show_story(title: str, events: Sequence[Event]) -> None:
     console.print(table)
 
 
+def show_margin(margin: Margin) -> None:
+    """Print what an order brought and cost."""
+    credits = f"{margin.spent_credits} {'credit' if margin.spent_credits == 1 else 'credits'} spent"
+    gift = f" ({margin.free_credits} of them a gift)" if margin.free_credits else ""
+    line = (
+        f"Margin: {_money(margin.margin_usd)} = {credits}{gift}, sold for {_money(margin.income_usd)},"
+        f" - {_money(margin.cost_usd)} paid to providers"
+    )
+    if margin.doubtful_usd:
+        line += f"; {_money(margin.doubtful_usd)} more may have been paid, then it is"
+        line += f" {_money(margin.margin_usd - margin.doubtful_usd)}"
+    if margin.unpriced:
+        line += f"; not counted: {margin.unpriced} of whose price nothing is known"
+    console.print(f"{line}.", highlight=False)
+
+
 def show_matters(found: Sequence[Matter]) -> None:
     """What a person should look at, and what to do about each."""
     if not found:
@@ -69,3 +103,228 @@ def show_matters(found: Sequence[Matter]) -> None:
         remedy = REMEDIES[one.what].format(subject=one.subject)
         table.add_row(f"{one.at:%Y-%m-%d %H:%M}", one.what, one.subject, escape(one.detail), remedy)
     console.print(table)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Which model a template would go to now, and why; without a model it says what stands in the way."""
+
+    template: str
+    model: str | None
+    reason: str
+
+
+def show_standing(standing: Standing, destinations: Sequence[Destination]) -> None:
+    """Print how providers, keys and models stand, and where orders would go."""
+    for provider in standing.providers:
+        console.print(f"{provider.provider}: {_trouble(provider, standing.at)}", style="yellow", markup=False)
+    _show_keys(standing)
+    _show_models(standing)
+    table = Table("template", "goes to", "why", box=None, pad_edge=False)
+    for one in destinations:
+        table.add_row(one.template, one.model or "nobody", escape(one.reason))
+    console.print(table)
+
+
+def _trouble(provider: ProviderStanding, now: datetime) -> str:
+    failures = f"{provider.failures} {'failure' if provider.failures == 1 else 'failures'} since the last success"
+    return f"{failures}, {_alone(provider.left_alone, now)}" if provider.left_alone else failures
+
+
+def _show_keys(standing: Standing) -> None:
+    if not standing.keys:
+        console.print("No worker has named a key within a day.\n")
+        return
+    table = Table("key", "provider", "seen", "balance", "of", "in 10 s", "in flight", "state", box=None, pad_edge=False)
+    for key in standing.keys:
+        table.add_row(
+            key.label,
+            key.provider,
+            _ago(key.seen_at, standing.at),
+            _balance(key),
+            _ago(key.weighed_at, standing.at),
+            str(key.submits),
+            str(key.in_flight),
+            escape(_key_state(key, standing.at)),
+        )
+    console.print(table)
+    console.print()
+
+
+def _key_state(key: KeyStanding, now: datetime) -> str:
+    if key.left_alone is None and key.rests_until is not None:
+        return f"rests for {_span((key.rests_until - now).total_seconds())} more: it was asked too fast"
+    return _alone(key.left_alone, now)
+
+
+def _balance(key: KeyStanding) -> str:
+    if key.balance_units is None:
+        return "not told"
+    return f"{key.balance_units:g} units" if key.balance_usd is None else _amount(key.balance_units, key.balance_usd)
+
+
+def _show_models(standing: Standing) -> None:
+    table = Table(
+        "model", Column("id", overflow="fold"), "provider", "listed", "success", "ours", "10 s", "videos/day", "state",
+        "price as told", box=None, pad_edge=False,
+    )  # fmt: skip
+    for model in standing.models:
+        table.add_row(
+            model.title,
+            model.id,
+            model.provider,
+            {True: "yes", False: "NO", None: ""}[model.listed],
+            _share(model.success_rate),
+            _share(model.own_rate),
+            _money(model.cost_usd) + ("" if model.cost_seconds == 10 else f" ({model.cost_seconds} s)"),
+            str(model.videos or ""),
+            escape(_state(model, standing.at)),
+            escape(model.price or ""),
+        )
+    console.print(table)
+    console.print()
+
+
+def _state(model: ModelStanding, now: datetime) -> str:
+    if model.is_retired:
+        return f"retired {model.retires}"
+    parts = [] if model.has_key else ["no key"]
+    if model.retires is not None:
+        parts.append(f"retires {model.retires}")
+    if model.left_alone is not None:
+        parts.append(_alone(model.left_alone, now))
+    return ", ".join(parts)
+
+
+def _alone(left: LeftAlone | None, now: datetime) -> str:
+    """In words why something is not tried."""
+    if left is None:
+        return ""
+    if left.is_over:
+        return f"tried by one next: {left.why}"
+    return f"left alone for {_span((left.until - now).total_seconds())} more: {left.why}"
+
+
+def show_bills(bills: Sequence[Bill], *, days: int) -> None:
+    """Print what was taken from each key on each day beside what our attempts account for."""
+    if not bills:
+        console.print(f"No balance and no video in {'one day' if days == 1 else f'{days} days'}.")
+        return
+    table = Table(
+        "day", "key", "from", "to", "taken", "videos", "our attempts", "difference", "what may explain it",
+        "unexplained", box=None, pad_edge=False,
+    )  # fmt: skip
+    for bill in bills:
+        table.add_row(
+            str(bill.day),
+            bill.label,
+            _clock(bill.since, bill.day),
+            _clock(bill.until, bill.day),
+            "" if bill.fell is None else _units(bill.provider, bill.fell),
+            str(bill.videos),
+            _units(bill.provider, bill.counted),
+            "not compared" if bill.difference is None else _units(bill.provider, bill.difference),
+            "\n".join(_explanations(bill)),
+            _units(bill.provider, bill.unexplained) if bill.is_alarming else "",
+            style="bold red" if bill.is_alarming else "",
+        )
+    console.print(table)
+    alarming = sum(bill.is_alarming for bill in bills)
+    if alarming:
+        console.print(f"[bold red]{alarming} unexplained:[/bold red] compare with the provider's own list of tasks.")
+    elif any(bill.fell is not None for bill in bills):
+        console.print("[green]Bills agree:[/green] every cent is accounted for.")
+
+
+def _explanations(bill: Bill) -> list[str]:
+    lines = [
+        f"topped up by about {_units(bill.provider, one.units)} before {_clock(one.at, bill.day)}"
+        for one in bill.top_ups
+    ]
+    lines += [
+        f"order {one.order_number}, video {one.ordinal}, attempt {one.number}: {one.state},"
+        f" {_units(bill.provider, one.may_cost)}"
+        for one in bill.doubtful[:SHOWN_ATTEMPTS]
+    ]
+    if len(bill.doubtful) > SHOWN_ATTEMPTS:
+        lines.append(f"and {len(bill.doubtful) - SHOWN_ATTEMPTS} more attempts")
+    return lines
+
+
+def _units(provider: str, units: float) -> str:
+    worth = usd(provider, units)
+    return f"{units:g} units" if worth is None else _amount(units, worth)
+
+
+def _amount(units: float, worth_usd: float) -> str:
+    return f"{_money(worth_usd)} ({units:,.2f})"
+
+
+def _money(amount_usd: float) -> str:
+    """To the cent, and further where the cents are not whole."""
+    cents = f"{abs(amount_usd):,.4f}".rstrip("0")
+    whole, _, parts = cents.partition(".")
+    return f"{'-' if round(amount_usd, 4) < 0 else ''}${whole}.{parts:0<2}"
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _clock(at: datetime | None, day: date) -> str:
+    """The time (UTC), with its date where that is another one."""
+    if at is None:
+        return ""
+    there = at.astimezone(UTC)
+    return f"{there:%H:%M}" if there.date() == day else f"{there:%m-%d %H:%M}"
+
+
+def _ago(at: datetime | None, now: datetime) -> str:
+    return "" if at is None else f"{_span((now - at).total_seconds())} ago"
+
+
+def _span(seconds: float) -> str:
+    """A span of time in one unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size * 2:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def show_preview(preview: "Preview") -> None:
+    """Print what would be sent for a video: as it is, since every blank of it may matter."""
+    source = "the writer" if preview.written else "the template"
+    parts = [
+        ("The prompt writer is told", preview.instructions.strip()),
+        ("and asked", f"{preview.question}\n+ {preview.photo}"),
+    ]
+    if preview.failure:
+        parts.append(("It failed", preview.failure))
+    if preview.written:
+        parts.append(("It plans", json.dumps(plan_of(preview), ensure_ascii=False, indent=2)))
+    parts.append(
+        (
+            f"{preview.model.title} ({preview.model.provider}, {preview.reason}) is asked, in the words of {source}",
+            json.dumps(request_of(preview), ensure_ascii=False, indent=2),
+        )
+    )
+    for title, text in parts:
+        console.print(f"[bold]{escape(title)}:[/bold]")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print()
+    credits = f"{preview.price_credits} {'credit' if preview.price_credits == 1 else 'credits'}"
+    console.print(f"Costs ${preview.usd:.2f} at the provider's list price; sold for {credits}.", highlight=False)
+
+
+def request_of(preview: "Preview") -> dict[str, object]:
+    """What the provider's address is sent."""
+    return {"model": preview.model.id, "input": preview.input}
+
+
+def plan_of(preview: "Preview") -> dict[str, object] | None:
+    """What the writer answered beside the prompt."""
+    if preview.written is None:
+        return None
+    plan = asdict(preview.written)
+    del plan["prompt"]
+    return plan

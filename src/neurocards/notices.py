@@ -249,7 +249,7 @@ class Outbox:
 
     async def _put_off(self, tx: Transaction, notice: Notice, failure: Failure) -> None:
         match failure.kind:
-            case FailureKind.PERMANENT:
+            case FailureKind.PERMANENT | FailureKind.UNSUITED:
                 await self._bury(tx, notice, failure)
             case FailureKind.RATE_LIMITED | FailureKind.OUTAGE:
                 pause = failure.retry_after_seconds or LONGEST_PAUSE_SECONDS

@@ -2,11 +2,15 @@
 
 from uuid import UUID
 
-from neurocards.db import orders
+from neurocards.db import generations, orders
 from neurocards.db.connection import Database, Transaction
-from neurocards.db.orders import Cancellation, Placement
+from neurocards.db.orders import Cancellation, Outcome, Placement
 from neurocards.domain.catalogue import Catalogue
 from neurocards.domain.orders import Draft
+from neurocards.domain.routing import Choice, Nobody, Wait
+from neurocards.routing import offer
+
+__all__ = ["cancel_order", "offer", "place_order", "price"]
 
 # Someone tapped and is looking at the screen: a database restart is waited for, an outage is told.
 PATIENCE_SECONDS = 5.0
@@ -28,21 +32,29 @@ async def place_order(
     Raises psycopg.OperationalError or PoolTimeout when the database stays away; asking again is safe.
     """
     template = catalogue.templates.get(template_id or "")
-    model = catalogue.model
 
     async def place(tx: Transaction) -> Placement:
+        found = await offer(tx, catalogue, template) if template is not None else None
+        if isinstance(found, Wait | Nobody) and await orders.find(tx, draft_id) is None:
+            return await _closed(tx, found)
         return await orders.place(
             tx,
             draft_id,
             template_version=template.version if template else 0,
-            model=model.id,
-            seconds=model.seconds,
+            model=found.model.id if isinstance(found, Choice) else "",
+            seconds=template.seconds if template else 0,
             price_credits=template.price_credits if template else 0,
             deadline_seconds=deadline_seconds,
             open_limit=open_limit,
         )
 
     return await database.run(place, patience_seconds=PATIENCE_SECONDS)
+
+
+async def _closed(tx: Transaction, found: Wait | Nobody) -> Placement:
+    """Nobody could make it: better to say so than to take credits and give them back."""
+    seconds = (found.until - await generations.clock(tx)).total_seconds() if isinstance(found, Wait) else None
+    return Placement(Outcome.CLOSED, None, None, None, closed_seconds=seconds)
 
 
 async def cancel_order(database: Database, order_id: UUID, customer_id: int) -> Cancellation:

@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -23,6 +23,16 @@ def _plain(value: object) -> object:
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
         raise ValueError("has a blank, a line break or a letter that no such value has")
     return stripped
+
+
+def _keys(value: object) -> object:
+    """One key or several, with commas between: blanks around them are cut off, none may be empty."""
+    if not isinstance(value, str):
+        return value
+    keys = [str(_plain(key)) for key in value.split(",")]
+    if not all(keys):
+        raise ValueError("has a comma with no key behind or before it")
+    return ",".join(keys)
 
 
 def _public(value: str) -> str:
@@ -49,6 +59,7 @@ def _is_loopback(host: str) -> bool:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
+Keys = Annotated[SecretStr, BeforeValidator(_keys)]
 PublicUrl = Annotated[str, BeforeValidator(_plain), AfterValidator(_public)]
 
 
@@ -68,9 +79,15 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer. Without it an embedded server runs below NEUROCARDS_HOME."
     )
-    kie_api_key: Secret | None = Field(None, description="The key of the KIE.ai account that makes the videos.")
+    kie_api_key: Keys | None = Field(
+        None, description="The key of the KIE.ai account that makes the videos; several with commas between."
+    )
     openai_api_key: Secret | None = Field(
         None, description="The key for the prompt writer. Without it each template's own text is the prompt."
+    )
+
+    fal_key: Keys | None = Field(
+        None, description="The key of a fal.ai account that makes videos too; several with commas between."
     )
 
     public_url: PublicUrl | None = Field(
@@ -87,9 +104,21 @@ class Settings(BaseSettings):
     telegram_api_url: str = Field("https://api.telegram.org", description="Base address of the Bot API.")
     kie_api_url: str = Field("https://api.kie.ai", description="Base address of KIE's API.")
     kie_upload_url: str = Field("https://kieai.redpandaai.co", description="Base address of KIE's file upload.")
+    fal_queue_url: str = Field("https://queue.fal.run", description="Base address of fal's queue.")
+    fal_rest_url: str = Field("https://rest.fal.ai", description="Base address of fal's file upload and public keys.")
     openai_base_url: str = Field("https://api.openai.com/v1", description="Base address of the prompt writer's API.")
     openai_model: str = Field("gpt-6-luna", description="The model that writes prompts.")
-    video_model: str = Field(DEFAULT_MODEL, description="The model that makes videos: an id from content/models.")
+    openai_mode: Literal["responses", "chat"] = Field(
+        "responses",
+        description="How the prompt writer is asked: responses, or chat for servers that only have chat completions.",
+    )
+    video_model: str = Field(
+        DEFAULT_MODEL,
+        description="The model that makes videos where it can: an id from content/models, or auto for the cheapest.",
+    )
+    content_folder: Path | None = Field(
+        None, description="A folder of your own with models/*.toml and templates/*.toml, beside those that come along."
+    )
 
     neurocards_home: Path = Field(
         Path(".neurocards"), description="Folder for the embedded database, the store and temporary files."
@@ -99,6 +128,9 @@ class Settings(BaseSettings):
         description="Object store for photos and videos, e.g. s3://bucket. Default: a folder in NEUROCARDS_HOME.",
     )
 
+    credit_usd: Annotated[float, Field(ge=0)] = Field(
+        1.5, description="What one credit is sold for, in US dollars: margins are counted with it."
+    )
     welcome_credits: Annotated[int, Field(ge=0)] = Field(1, description="Free credits for a new customer.")
     order_deadline_seconds: Annotated[int, Field(ge=60)] = Field(
         3600, description="A video that nobody began for so long, or that was begun so long ago, is refunded."
@@ -118,6 +150,18 @@ class Settings(BaseSettings):
     doubt_seconds: Annotated[float, Field(ge=1)] = Field(
         300.0, description="How long a submit whose answer was lost waits for evidence before one more try."
     )
+    kie_submits: Annotated[int, Field(ge=1)] = Field(
+        20, description="How many tasks may be submitted with one key of KIE within any 10 seconds."
+    )
+    kie_in_flight: Annotated[int, Field(ge=1)] = Field(
+        100, description="How many tasks of one key KIE may be making at once."
+    )
+    fal_submits: Annotated[int, Field(ge=1)] = Field(
+        20, description="How many tasks may be submitted with one key of fal within any 10 seconds."
+    )
+    fal_in_flight: Annotated[int, Field(ge=1)] = Field(
+        100, description="How many tasks of one key fal may be making at once."
+    )
     support: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="Where customers get help, shown to them: @name or a link. Without it nothing is promised."
     )
@@ -125,6 +169,30 @@ class Settings(BaseSettings):
     log_format: Annotated[str, Field(pattern="^(console|json)$")] = Field(
         "console", description="console for people, json for machines."
     )
+
+    def video_keys(self) -> dict[str, list[str]]:
+        """The keys of each provider that has any, by its name; raises BadSettings when none has."""
+        given = {"kie": self.kie_api_key, "fal": self.fal_key}
+        if not any(given.values()):
+            description = type(self).model_fields["kie_api_key"].description
+            raise BadSettings(f"KIE_API_KEY is not set: {description} FAL_KEY will do as well.")
+        return {name: secret.get_secret_value().split(",") for name, secret in given.items() if secret is not None}
+
+    def worker_secrets(self) -> tuple[str, dict[str, list[str]]]:
+        """What a worker cannot do without: the bot's token and the video keys; raises BadSettings naming every one."""
+        problems: list[str] = []
+        bot_token, keys = "", dict[str, list[str]]()
+        try:
+            (bot_token,) = self.required("bot_token")
+        except BadSettings as missing:
+            problems.append(str(missing))
+        try:
+            keys = self.video_keys()
+        except BadSettings as missing:
+            problems.append(str(missing))
+        if problems:
+            raise BadSettings("\n".join(problems))
+        return bot_token, keys
 
     def required(self, *names: str) -> list[str]:
         """The values of secrets that a process cannot do without; raises BadSettings naming all that are missing."""

@@ -23,6 +23,8 @@ Draining = Callable[[], bool]
 Handler = Callable[[Job, Draining], Awaitable[None]]
 """Does a job's next work and records under its lease how it goes on. Returns early when draining."""
 
+Room = Callable[[Transaction], Awaitable[int]]
+
 log = structlog.get_logger()
 
 
@@ -30,12 +32,21 @@ class Worker:
     """One worker process: any number of them share the queue."""
 
     def __init__(
-        self, database: Database, handlers: Mapping[str, Handler], *, name: str, slots: int, lease_seconds: float
+        self,
+        database: Database,
+        handlers: Mapping[str, Handler],
+        *,
+        name: str,
+        slots: int,
+        lease_seconds: float,
+        room: Room | None = None,
     ) -> None:
+        """`room` says how many jobs that nobody has begun may be begun now; without it, as many as there are slots."""
         self._database = database
         self._handlers = handlers
         self._name = name
         self._lease_seconds = lease_seconds
+        self._room = room
         self._holding = Holding(
             "worker",
             slots=slots,
@@ -64,6 +75,7 @@ class Worker:
                 limit=limit,
                 lease_seconds=self._lease_seconds,
                 held=held,
+                begin_limit=None if self._room is None else await self._room(tx),
             )
 
         return await self._database.run(claim)

@@ -539,19 +539,25 @@ async def test_help_says_how_what_it_costs_and_whom_to_ask(shop: Shop, support: 
     shop.restart()
     person = await shop.regular()
     [page] = await person.write("/help")
-    assert "One video: 1 credit." in page["text"]
+    assert "One video: 1 credit, 2 credits (Turn, Before / after)." in page["text"]
     assert "vertical video (10 seconds)." in page["text"]
     assert (f"Write to {support} and name the order number" in page["text"]) is (support is not None)
     assert ("Still stuck?" in page["text"]) is (support is not None)
     assert labels(page) == []
 
 
-def test_help_names_the_price_of_each_template_where_they_differ() -> None:
+@pytest.mark.parametrize(
+    ("prices", "told"),
+    [
+        ({"ugc_blogger": 1, "hero_broll": 1, "own_prompt": 1}, "Одно видео: 1 кредит."),
+        ({"ugc_blogger": 1, "hero_broll": 2, "own_prompt": 1}, "Одно видео: 1 кредит, 2 кредита (Главный герой)."),
+        ({"ugc_blogger": 3, "hero_broll": 2, "own_prompt": 3}, "Одно видео: 2 кредита (Главный герой), 3 кредита."),
+    ],
+)
+def test_help_names_the_templates_that_cost_something_else(prices: dict[str, int], told: str) -> None:
     catalogue = load_catalogue()
-    dear = replace(catalogue.templates["hero_broll"], price_credits=2)
-    catalogue = replace(catalogue, templates={**catalogue.templates, "hero_broll": dear})
-    page = cabinet_screens.help_page("ru", catalogue, None)
-    assert "Одно видео: 1 кредит (Блогер), 2 кредита (Главный герой), 1 кредит (Свой сценарий)." in page.text
+    templates = {id: replace(catalogue.templates[id], price_credits=price) for id, price in prices.items()}
+    assert told in cabinet_screens.help_page("ru", replace(catalogue, templates=templates), None).text
 
 
 async def test_every_tap_is_answered_once(shop: Shop) -> None:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.chat import Json, Person, Shop, labels, photo
 from neurocards.bot import TelegramMessenger
 from neurocards.bot.trouble import meaning
+from neurocards.catalogue import load_catalogue
 from neurocards.db import generations, orders
 from neurocards.db.generations import Video
 from neurocards.domain.failures import Failure, FailureKind
@@ -63,7 +64,7 @@ class Waiting:
 
     @property
     def messenger(self) -> TelegramMessenger:
-        return TelegramMessenger(self.shop.bot, self.shop.database, self.shop.store)
+        return TelegramMessenger(self.shop.bot, self.shop.database, self.shop.store, load_catalogue().models)
 
     async def finish(self, folder: Path) -> None:
         """The worker has made the video; its notices wait."""

@@ -10,11 +10,14 @@ from bot.chat import Shop, labels
 from bot.test_messenger import Waiting, waiting
 from neurocards import maintenance
 from neurocards.bot import TelegramMessenger
+from neurocards.catalogue import load_catalogue
 from neurocards.db import generations, notices, outlook
 from neurocards.db.books import figures
 from neurocards.db.orders import Outcome, cancel
 from neurocards.notices import Outbox, Sent, Story
 from shop import advance, claim, new_draft, new_order, place, violations
+
+MODELS = load_catalogue().models
 
 __all__ = ["waiting"]
 
@@ -68,7 +71,11 @@ async def edits(one: Waiting) -> int:
 
 async def test_p8_a_card_is_edited_every_three_seconds_at_most(waiting: Waiting) -> None:
     shop = waiting.shop
-    shop.outbox = Outbox(shop.database, TelegramMessenger(shop.bot, shop.database, shop.store), chat_pause_seconds=0)
+    shop.outbox = Outbox(
+        shop.database,
+        TelegramMessenger(shop.bot, shop.database, shop.store, MODELS),
+        chat_pause_seconds=0,
+    )
     await shop.tell()
     [job] = await claim(shop.database)
     await advance(shop.database, 1)
@@ -88,7 +95,11 @@ async def test_p8_a_card_is_edited_every_three_seconds_at_most(waiting: Waiting)
 
 async def test_p8_a_card_that_rests_holds_up_no_video(waiting: Waiting, tmp_path: Path) -> None:
     shop = waiting.shop
-    shop.outbox = Outbox(shop.database, TelegramMessenger(shop.bot, shop.database, shop.store), chat_pause_seconds=0)
+    shop.outbox = Outbox(
+        shop.database,
+        TelegramMessenger(shop.bot, shop.database, shop.store, MODELS),
+        chat_pause_seconds=0,
+    )
     await shop.tell()
     await waiting.finish(tmp_path)
     await shop.tell()

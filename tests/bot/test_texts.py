@@ -23,6 +23,8 @@ from neurocards.media.photos import PhotoFault
 from neurocards.texts import LANGUAGES, BadTexts, guess_language, translate
 
 CATALOGUE = load_catalogue()
+LONGEST_TITLE = max((model.title for model in CATALOGUE.models.values()), key=len)
+AFTER_SECOND_PHOTO = ("album-first-two", "album-first-good", "words-noted", "words-added")
 LONGEST = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 
@@ -85,8 +87,10 @@ def test_every_thing_that_can_happen_has_its_words() -> None:
             assert screens.unexpected(language, kind, question)
         for what in Repeat:
             assert translate(language, f"repeat-{what}")
-        for template in CATALOGUE.templates:
-            assert screens.template_name(language, template)
+        for template in CATALOGUE.templates.values():
+            assert screens.template_name(language, template.id)
+            if template.photos > 1:
+                assert translate(language, f"template-{template.id}-second-photo")
         for command in COMMANDS:
             assert 1 <= len(translate(language, f"command-{command}")) <= 256
         for stage in Stage:
@@ -106,7 +110,10 @@ def test_alerts_fit_into_two_hundred_plain_characters() -> None:
             translate(language, "price-changed-alert"),
             translate(language, "language-set"),
             translate(language, "sending-file"),
+            translate(language, "too-many-open"),
             screens.not_enough(language, total_credits=1_000_000, available_credits=1),
+            screens.closed(language, None),
+            screens.closed(language, 86_400.0),
         ):
             assert len(alert) <= 200
             assert "<" not in alert
@@ -178,6 +185,7 @@ def all_screens(language: str) -> Iterator[Screen]:
         order_id=LONGEST,
         customer_id=1,
         photo_key="p",
+        second_photo_key="q",
         template=None,
         description="<b>&</i>" * 125,
         wishes="</pre>&amp;" * 45,
@@ -193,7 +201,15 @@ def all_screens(language: str) -> Iterator[Screen]:
     for question, template in product(Question, CATALOGUE.templates):
         chosen = Draft(**{**vars(draft), "template": template})
         for available in (0, 5, 100):
-            yield screens.ask(language, question, chosen, CATALOGUE, available_credits=available, support="&" * 100)
+            yield screens.ask(
+                language,
+                question,
+                chosen,
+                CATALOGUE,
+                available_credits=available,
+                support="&" * 100,
+                made_with=LONGEST_TITLE,
+            )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -227,11 +243,39 @@ def test_what_stands_below_a_photo_fits_into_a_caption(language: str) -> None:
         translate(language, "description-replaced"),
         translate(language, "edit-not-taken"),
         translate(language, "price-changed"),
+        *(f"{translate(language, 'second-photo-taken')} {translate(language, key)}" for key in AFTER_SECOND_PHOTO),
         *(screens.unexpected(language, kind, Question.CONFIRMATION) for kind in Kind),
-        *(f"{screens.photo_refused(language, fault).text} {translate(language, 'photo-kept')}" for fault in PhotoFault),
+        *(
+            f"{screens.photo_refused(language, fault).text} {translate(language, 'photo-kept', photos=2)}"
+            for fault in PhotoFault
+        ),
     ]
     for screen, line in product(with_photo, lines):
         assert len(unescape(re.sub(r"<[^>]*>", "", screen.after(line).text))) <= 1024
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_screen_fits_into_a_message(language: str) -> None:
+    line = translate(language, "edit-not-taken")
+    for screen in all_screens(language):
+        assert len(unescape(re.sub(r"<[^>]*>", "", screen.after(line).text))) <= 4096
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sellers_read_no_name_of_a_company_whose_models_we_use(language: str) -> None:
+    words = [*entries(language).values(), *(model.title for model in CATALOGUE.models.values())]
+    assert [text for text in words if re.search(r"\b(fal|kie|openai)\b", text, re.IGNORECASE)] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_choice_of_template_fits_on_a_phone(language: str) -> None:
+    # A phone shows about twenty lines of some thirty-five letters above six rows of buttons.
+    text = screens.choose_template(language, LONGEST, CATALOGUE.templates).text
+    lines = [-(-len(re.sub(r"<[^>]*>", "", line)) // 35) for line in text.splitlines()]
+    assert max(lines) <= 2
+    assert sum(lines) <= 22
+    names = [screens.template_name(language, template) for template in CATALOGUE.templates]
+    assert max(map(len, names)) <= 14, "two in a row"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from browser.phone import Phone, picked
 from neurocards.domain.orders import MAX_DESCRIPTION_CHARACTERS, MAX_WISHES_CHARACTERS
 
 TEMPLATE = "hero_broll"
+OF_TWO_PHOTOS = "turntable_arc"
 OWN_WORDS = "own_prompt"
 DESCRIPTION = "Синяя кружка из глины, 300 мл"
 SECONDS = 10
@@ -36,7 +37,20 @@ async def choose_template(phone: Phone, template: str = TEMPLATE) -> None:
     await phone.tap(f"template-{template}-name")
     question = "ask-scenario" if template == OWN_WORDS else "ask-description"
     name = phone.words(f"template-{template}-name")
-    await phone.hears(question, template=name, limit=MAX_DESCRIPTION_CHARACTERS)
+    sample = phone.words(f"template-{template}-sample")
+    await phone.hears(question, template=name, sample=sample, limit=MAX_DESCRIPTION_CHARACTERS)
+
+
+async def choose_of_two_photos(phone: Phone) -> None:
+    """Tap a template that takes two photos, and be asked for the second."""
+    await phone.tap(f"template-{OF_TWO_PHOTOS}-name")
+    await phone.reads(phone.words(f"template-{OF_TWO_PHOTOS}-second-photo"))
+
+
+async def bring_second_photo(phone: Phone, photo: bytes) -> None:
+    """Send it, and be asked for words."""
+    await phone.send_photo(picked(photo))
+    await phone.hears("second-photo-taken")
 
 
 async def describe(phone: Phone, description: str = DESCRIPTION) -> None:
@@ -51,9 +65,9 @@ async def skip_wishes(phone: Phone) -> None:
     await phone.hears("ask-count")
 
 
-async def choose_count(phone: Phone, count: int = 1) -> Locator:
-    """Tap how many videos; returns the card that then asks for Confirm."""
-    await phone.tap("count-option", videos=count, price=phone.words("credits", credits=count))
+async def choose_count(phone: Phone, count: int = 1, *, price_credits: int = 1) -> Locator:
+    """Tap how many videos, each at this price; returns the card that then asks for Confirm."""
+    await phone.tap("count-option", videos=count, price=phone.words("credits", credits=count * price_credits))
     return await phone.offers("confirm")
 
 

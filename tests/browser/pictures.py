@@ -17,7 +17,9 @@ from browser.orders import (
     OWN_WORDS,
     VIDEO_MS,
     bring_photo,
+    bring_second_photo,
     choose_count,
+    choose_of_two_photos,
     choose_template,
     describe,
     meet,
@@ -47,11 +49,13 @@ SCREENS = {
     "album": "An album",
     "cancelled": "Cancelled",
     "template": "Choice of template",
+    "second-photo": "A template that takes two photos",
     "description": "Description",
     "wishes": "Wishes",
     "count": "How many videos",
     "not-enough": "Not enough credits",
     "quote-card": "The quote",
+    "quote-two-photos": "The quote of a video between two photos",
     "own-script": "One's own script, to be approved",
     "status-accepted": "Status: accepted",
     "status-generating": "Status: the video is being made",
@@ -78,6 +82,15 @@ class Seller:
     script: str
     gift: str
 
+
+FRAMES = (
+    "## From photos to frames",
+    "",
+    "What a video starts from: awkward photos as `scripts/frames` composes them, the central 3:4 outlined. The marks",
+    "are in the corners of the photos, and show that nothing of them is lost.",
+    "",
+    "![Twelve photos composed to 9:16, and two that are refused](frames.png)",
+)
 
 SELLERS = (
     Seller(
@@ -114,6 +127,7 @@ class Camera:
         await self._meeting()
         await self._refusals()
         await self._questions()
+        await self._two_photos()
         await self._own_script()
         await self._one_video()
         await self._three_videos()
@@ -142,7 +156,7 @@ class Camera:
         await self._shoot("bad-photo")
         await phone.send_photo(*(picked(draw_product(variant), f"{variant}.jpg") for variant in range(3)))
         await phone.hears("album-first-only")
-        await self._shoot("album")
+        await self._shoot("album", phone.here.locator(".album"))
         await phone.tap("cancel")
         await phone.hears("cancelled")
         await self._shoot("cancelled")
@@ -163,6 +177,18 @@ class Camera:
         await phone.hears("ask-count")
         await choose_count(phone)
         await self._shoot("quote-card")
+
+    async def _two_photos(self) -> None:
+        phone = await self._regular()
+        await self._stage.grant(phone.person_id, 4)
+        await bring_photo(phone, draw_product(0))
+        await choose_of_two_photos(phone)
+        await self._shoot("second-photo")
+        await bring_second_photo(phone, draw_product(0))
+        await describe(phone, self._seller.description)
+        await skip_wishes(phone)
+        await choose_count(phone, price_credits=2)
+        await self._shoot("quote-two-photos")
 
     async def _own_script(self) -> None:
         phone = await self._regular()
@@ -260,14 +286,16 @@ async def take_wide(stage: Stage, page: Page, path: Path) -> None:
     await page.goto(page_address(stage.addresses.telegram, *ids))
     await page.locator("button.open-drawer").click()
     left, right = (Phone(page, person_id, seller.language) for person_id, seller in zip(ids, SELLERS, strict=True))
-    for phone, seller, variant in zip((right, left), reversed(SELLERS), (2, 0), strict=True):
-        await meet(phone)
-        await order(phone, seller, variant=variant)
+    await meet(right)
+    waiting = await order(right, SELLERS[1], variant=2)
+    await meet(left)
+    await order(left, SELLERS[0])
     await stage.kie("POST", "settings", {"render": True})
     await left.tap("confirm")
     message = await video_in(left)
     await played(message.locator("video.video"))
     await message.locator("video.video").evaluate("video => video.pause()")
+    await waiting.locator("button.inline").last.scroll_into_view_if_needed()
     await save(page, path)
 
 
@@ -327,7 +355,9 @@ def index() -> str:
     for name, title in SCREENS.items():
         pictures = (f"![{title}]({seller.language}-{name}.png)" for seller in SELLERS)
         lines.append(f"| {title} | {' | '.join(pictures)} |")
-    return "\n".join([*lines, "", "![Two sellers on the chat page, with the calls of the bot](chat.png)", ""])
+    return "\n".join(
+        [*lines, "", "![Two sellers on the chat page, with the calls of the bot](chat.png)", "", *FRAMES, ""]
+    )
 
 
 async def main() -> int:

@@ -1,16 +1,22 @@
 """P1, P2, P6, P8: orders made by hand on the chat page, with real bot and worker processes, up to the played video."""
 
+import json
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from browser.orders import (
+    OF_TWO_PHOTOS,
     TEMPLATE,
     VIDEO_MS,
     any_number,
     bring_photo,
+    bring_second_photo,
     choose_count,
+    choose_of_two_photos,
     choose_template,
+    describe,
     meet,
     played,
     skip_wishes,
@@ -19,11 +25,13 @@ from browser.orders import (
     watch_words,
     words_seen,
 )
-from browser.phone import NewPhone, Phone, page_address
+from browser.phone import NewPhone, Phone, page_address, picked
 from browser.stage import Stage
+from neurocards.catalogue import load_catalogue
 from neurocards.db import customers
 from neurocards.db.connection import Transaction
 from neurocards.db.customers import Balance
+from neurocards.demo.samples import draw_product
 
 STAGES = ("accepted", "prompt", "generating", "checking", "sending", "finished")
 
@@ -89,6 +97,44 @@ async def test_p8_after_a_video_come_its_file_another_video_of_the_product_and_t
     assert phone.acts == 2
     await video_in(phone, number=2)
     assert await balance_of(phone, stage) == (0, 0, 2)
+
+
+async def test_p8_an_order_with_two_photos_ends_in_its_video_and_can_be_had_again(
+    phone: Phone, photo: bytes, stage: Stage
+) -> None:
+    await stage.grant(phone.person_id, 3)
+    await bring_photo(phone, photo)
+    await choose_of_two_photos(phone)
+    await phone.send_file(picked(b"", "empty.jpg"))
+    await phone.hears("photo-fault-empty")
+    await phone.reads(phone.words(f"template-{OF_TWO_PHOTOS}-second-photo"))
+    await bring_second_photo(phone, draw_product(1))
+    await describe(phone)
+    await skip_wishes(phone)
+    card = await choose_count(phone, price_credits=2)
+    await expect(card.locator("img.photo")).to_be_visible()
+    await expect(card).to_contain_text(phone.words("card-two-photos"))
+    await expect(card).to_contain_text(phone.words("credits", credits=2))
+    await phone.tap("confirm")
+
+    message = await video_in(phone)
+    film = await played(message.locator("video.video"))
+    assert film["videoHeight"] / film["videoWidth"] == pytest.approx(16 / 9, rel=0.01)
+    await expect(card).to_contain_text(phone.words("status-charged", credits=phone.words("credits", credits=2)))
+    task = (await stage.kie("GET", "tasks"))[-1]
+    model = load_catalogue().models[task["model"]]
+    assert model.title in await card.inner_text()
+    frames = {
+        (await stage.client.get(url)).content for url in re.findall(r"http[^\"]+\.jpg", json.dumps(task["input"]))
+    }
+    assert len(frames) == 2
+
+    await phone.tap("repeat-all")
+    card = await phone.offers("confirm")
+    await expect(card).to_contain_text(phone.words("card-two-photos"))
+    await phone.tap("confirm")
+    await video_in(phone, number=2)
+    assert await balance_of(phone, stage) == (0, 0, 4)
 
 
 async def test_p6_of_three_videos_the_one_that_fails_is_paid_back(phone: Phone, photo: bytes, stage: Stage) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from string import Template
 from uuid import UUID, uuid4
 
-from neurocards.db import generations, jobs, orders, photos, updates
+from neurocards.db import circuits, generations, jobs, models, orders, photos, provider_keys, updates
 from neurocards.db.connection import Database
+from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.generations import AttemptState
 from shop import claim, make_video, new_customer, new_draft, place
 
@@ -83,6 +84,10 @@ async def open_shop(database: Database) -> dict[str, str]:
         (queued,) = [video for video in await generations.of_order(tx, order_id) if video.id != making.subject_id]
         await updates.store(tx, [updates.Incoming(1, 1, False, {})])
         await photos.keep_file_id(tx, "photos/1", "file")
+        await provider_keys.register(tx, "kie", ["kie-1"])
+        await provider_keys.record_balance(tx, "kie-1", 100.0)
+        await circuits.failed(tx, "provider kie", Failure(FailureKind.OUTAGE, Reason.PROVIDER, "away"))
+        await models.record_check(tx, models.Check("m", listed=True, price="1 credit", success_rate=0.9))
     return {
         "one": str(one.id),
         "two": str(two.id),
@@ -480,6 +485,8 @@ GENERATIONS = [
 ]
 
 ATTEMPTS = [
+    Refusal("attempts_cost_something", "a task that brings money", "update attempts set cost_usd = -1"),
+    Refusal("attempts_billed_something", "a bill that brings money", "update attempts set cost_units = -1"),
     Refusal("attempts_pkey", "an attempt twice", attempt_row(id="$attempt")),
     Refusal(
         "attempts_generation_id_fkey",
@@ -838,16 +845,20 @@ def _nulls() -> list[Refusal]:
         "orders": "customer_id count price_credits placed_at"
         " photo_key template template_version description wishes model seconds",
         "generations": "order_id customer_id ordinal price_credits state deadline_at created_at",
-        "attempts": "generation_id number provider model lease_number state created_at",
+        "attempts": "generation_id number provider model key reason lease_number state created_at",
         "jobs": "kind subject_id customer_id state run_at attempt rescues lease_number created_at priority turn",
         "notices": "customer_id order_id kind cause state attempt send_at lease_number created_at repeats",
         "accounts": "customer_id kind funding balance version",
         "transfers": "kind customer_id funding from_kind to_kind amount_credits cause created_at",
         "entries": "transfer_id delta balance_after",
+        "provider_keys": "provider next_turn rests_until seen_at",
+        "circuits": "failures why changed_at",
+        "model_checks": "checked_at",
+        "balances": "label units taken_at",
     }
     frozen = {
         "orders_are_agreed": "orders.customer_id orders.count orders.price_credits orders.placed_at orders.template"
-        " orders.template_version orders.model orders.seconds",
+        " orders.photo_key orders.template_version orders.model orders.seconds",
         "generations_are_agreed": "generations.order_id generations.customer_id generations.ordinal"
         " generations.price_credits",
         "attempts_keep_facts": "attempts.generation_id attempts.number attempts.provider",
@@ -856,6 +867,7 @@ def _nulls() -> list[Refusal]:
         "accounts_move_by_entries": "accounts.customer_id accounts.kind accounts.funding accounts.balance",
         "transfers_append_only": " ".join(f"transfers.{column}" for column in columns["transfers"].split()),
         "entries_append_only": " ".join(f"entries.{column}" for column in columns["entries"].split()),
+        "balances_append_only": " ".join(f"balances.{column}" for column in columns["balances"].split()),
     }
     behind = {column: (trigger,) for trigger, names in frozen.items() for column in names.split()}
     also = {
@@ -882,11 +894,47 @@ def _nulls() -> list[Refusal]:
     ]
 
 
-REFUSALS = [*CLOCK_AND_PACE, *PEOPLE, *ORDERS, *GENERATIONS, *ATTEMPTS, *JOBS, *NOTICES, *CREDITS, *_nulls()]
+PROVIDERS = [
+    Refusal("provider_keys_pkey", "a key twice", "insert into provider_keys (label, provider) values ('kie-1', 'kie')"),
+    Refusal("provider_keys_stay", "a key removed", "delete from provider_keys where not exists (select from balances)"),
+    Refusal(
+        "circuits_pkey",
+        "a circuit twice",
+        "insert into circuits (subject, failures, why) values ('provider kie', 1, '')",
+    ),
+    Refusal("circuits_count_failures", "less than no failures", "update circuits set failures = -1"),
+    Refusal("model_checks_pkey", "a model checked twice", "insert into model_checks (model) values ('m')"),
+    Refusal("model_checks_rate_is_a_share", "more than all succeed", "update model_checks set success_rate = 1.5"),
+    Refusal("model_checks_own_rate_is_a_share", "less than none succeed", "update model_checks set own_rate = -0.1"),
+    Refusal("balances_label_fkey", "a balance of no key", "insert into balances (label, units) values ('none', 1)"),
+    Refusal("balances_append_only", "a balance changed", "update balances set units = 0"),
+    Refusal("balances_append_only", "balances forgotten", "delete from balances"),
+]
+
+REFUSALS = [
+    *CLOCK_AND_PACE,
+    *PEOPLE,
+    *ORDERS,
+    *GENERATIONS,
+    *ATTEMPTS,
+    *JOBS,
+    *NOTICES,
+    *CREDITS,
+    *PROVIDERS,
+    *_nulls(),
+]
 
 NO_REFUSAL: Mapping[str, str] = {
     **dict.fromkeys(
-        ("customers_pkey", "generations_pkey", "jobs_pkey", "notices_pkey", "accounts_pkey", "transfers_pkey"),
+        (
+            "customers_pkey",
+            "generations_pkey",
+            "jobs_pkey",
+            "notices_pkey",
+            "accounts_pkey",
+            "transfers_pkey",
+            "balances_pkey",
+        ),
         "a number or a random id that the database itself gives out",
     ),
     **dict.fromkeys(

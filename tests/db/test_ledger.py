@@ -400,7 +400,9 @@ async def _answer(tx: Transaction, work: Awaitable[Answer]) -> Answer | str:
 
 
 async def _draft(tx: Transaction, customer: int, order_id: UUID, *, count: int, price: int) -> None:
-    choices = drafts.Choices(photo_key="photos/1", template="hero_broll", description="A mug", wishes="", count=count)
+    choices = drafts.Choices(
+        photo_key="photos/1", second_photo_key=None, template="hero_broll", description="A mug", wishes="", count=count
+    )
     await drafts.begin(tx, customer, order_id=order_id, choices=choices)
     await drafts.quote(tx, order_id, price_credits=price, card_message_id=7)
 

@@ -30,6 +30,7 @@ from neurocards.db import (
 )
 from neurocards.db.connection import APP_ROLE, Database
 from neurocards.db.embedded import EmbeddedPostgres
+from neurocards.db.generations import Frames
 from neurocards.db.notices import NoticeKind
 from neurocards.domain.generations import AttemptState
 from shop import claim, make_video, new_customer, new_draft, new_order, place, violations
@@ -71,14 +72,15 @@ async def test_t25_the_program_makes_and_settles_a_video_with_the_rights_it_has(
         assert await jobs.extend(tx, [job], lease_seconds=60) == {job.id}
         await jobs.retry(tx, other, seconds=0, spends_attempt=True, failure="provider")
         await generations.record_prompt(tx, job.subject_id, prompt="A mug turns.", source="writer")
-        await generations.record_frame(tx, job.subject_id, "https://files.example/frame.jpg")
+        await generations.record_frames(tx, job.subject_id, Frames("kie", "https://files.example/frame.jpg", None))
+        await generations.delay(tx, job.subject_id)
         await generations.tell_status(tx, job.subject_id, "uploading")
     (other,) = await claim(program)
     await make_video(program, job)
     async with program.transaction() as tx:
         (attempt,) = await generations.attempts(tx, job.subject_id)
         await generations.tell_progress(tx, attempt.id, 3)
-        await callbacks.hint(tx, attempt.id, None)
+        await callbacks.hint(tx, attempt.id, None, provider="kie")
         await tx.execute("set local statement_timeout = default")
         assert await generations.settle(tx, job.subject_id, job.lease_number)
         assert await generations.refund(tx, other.subject_id, lease_number=other.lease_number, reason="provider")

@@ -36,6 +36,13 @@ def test_p5_a_permanent_failure_ends_at_once(attempt: int) -> None:
     assert verdict(failure(FailureKind.PERMANENT), attempt) == Refund(Reason.PROVIDER)
 
 
+@pytest.mark.parametrize("attempt", range(1, MAX_ATTEMPTS + 1))
+def test_p5_what_befalls_everybody_costs_nobody_an_attempt(attempt: int) -> None:
+    assert verdict(failure(FailureKind.TEMPORARY, 7.0), attempt, left_alone=True) == Retry(7.0, spends_attempt=False)
+    permanent = verdict(failure(FailureKind.PERMANENT), attempt, left_alone=True)
+    assert permanent == Refund(Reason.PROVIDER), "what this order is refused for is its own"
+
+
 @given(
     kind=st.sampled_from(FailureKind),
     attempt=st.integers(1, MAX_ATTEMPTS),

@@ -30,6 +30,8 @@ FRESH = Generation(
     prompt=None,
     prompt_source=None,
     frame_url=None,
+    frame_provider=None,
+    last_frame_url=None,
     video_key=None,
     cover_key=None,
     thumbnail_key=None,
@@ -39,6 +41,7 @@ FRESH = Generation(
     size_bytes=None,
     file_id=None,
     failure=None,
+    delayed_at=None,
     deadline_at=NOW,
     created_at=NOW,
     finished_at=None,
@@ -55,11 +58,17 @@ def attempt(state: AttemptState) -> Attempt:
         number=1,
         provider="kie",
         model="m",
+        key="",
+        reason="",
+        cost_usd=None,
         lease_number=1,
         state=state,
         task_id="t",
+        task_url=None,
         result_url="https://files.example/clip.mp4",
         failure=None,
+        failure_kind=None,
+        ask_at=None,
         hinted_task_id=None,
         created_at=NOW,
         accepted_at=NOW,
@@ -113,5 +122,15 @@ def test_p7_never_submits_while_a_task_may_exist(
 
 @given(waited=st.floats(0, 10_000))
 def test_polling_starts_at_a_second_and_slows_to_ten(waited: float) -> None:
-    assert 1.0 <= poll_seconds(waited) <= 10.0
-    assert poll_seconds(waited) <= poll_seconds(waited + 1)
+    assert 1.0 <= poll_seconds(waited, None) <= 10.0
+    assert poll_seconds(waited, None) <= poll_seconds(waited + 1, None)
+
+
+@given(waited=st.floats(0, 10_000), usual=st.floats(1, 3_000))
+def test_f55_polling_alone_finds_a_result_soon_after_the_usual_time(waited: float, usual: float) -> None:
+    pause = poll_seconds(waited, usual)
+    assert 1.0 <= pause <= 60.0
+    if waited + pause < usual * 0.8:
+        assert pause == 60.0, "before the usual time nobody asks without need"
+    if usual * 0.8 <= waited < usual * 1.3:
+        assert pause <= max(1.0, usual / 50)

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore
 
 from bot.chat import Shop
 from faults.points import GatedProvider, GatedWriter, Gates, Workshop
-from flow.rig import DOUBT_SECONDS, LEASE_SECONDS, make_rig
+from flow.rig import DOUBT_SECONDS, LEASE_SECONDS, make_rig, make_router
 from neurocards.addresses import callback_url
 from neurocards.catalogue import load_catalogue
 from neurocards.db.connection import Database
@@ -35,19 +35,20 @@ async def opened_workshop(database: Database, simulators: Simulators, home: Path
         client=simulators.client,
         workspace=home,
     )
-    gates = Gates()
+    gates, catalogue = Gates(), load_catalogue()
     provider = GatedProvider(rig.kie, gates)
     production = Production(
         database,
         store,
-        load_catalogue(),
-        provider,
-        GatedWriter(writer, gates),
+        catalogue,
+        providers={"kie": provider},
+        router=make_router(catalogue, {"kie": provider}),
+        writer=GatedWriter(writer, gates),
         workspace=home,
         lease_seconds=LEASE_SECONDS,
         doubt_seconds=DOUBT_SECONDS,
         deadline_seconds=3600,
-        callback_url=lambda attempt_id: callback_url(NOBODY, b"key", attempt_id),
+        callback_url=lambda provider, attempt_id: callback_url(NOBODY, b"key", provider, attempt_id),
     )
     yield Workshop(replace(rig, production=production), gates, provider)
     await rig.kie.close()

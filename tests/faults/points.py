@@ -4,6 +4,7 @@ The real adapters stand behind the gates. Whoever is held is a paused worker; he
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from neurocards.db import callbacks
 from neurocards.db.jobs import Job
 from neurocards.domain.catalogue import JsonValue
 from neurocards.domain.generations import Attempt
+from neurocards.domain.scripts import WrittenPrompt
 from neurocards.domain.tasks import Submission, Task
 from neurocards.production import PromptWriter, VideoProvider
 from shop import claim
@@ -62,10 +64,30 @@ class GatedWriter:
     writer: PromptWriter
     gates: Gates
 
-    async def write(self, *, brief: str, description: str, wishes: str, photo: bytes, seconds: int) -> str:
+    async def write(
+        self,
+        *,
+        brief: str,
+        description: str,
+        wishes: str,
+        photo: bytes,
+        seconds: int,
+        prompt_characters: int,
+        speech_words: int,
+        speech_languages: Sequence[str],
+        sound: bool,
+    ) -> WrittenPrompt:
         await self.gates.come_to("write", "before")
         prompt = await self.writer.write(
-            brief=brief, description=description, wishes=wishes, photo=photo, seconds=seconds
+            brief=brief,
+            description=description,
+            wishes=wishes,
+            photo=photo,
+            seconds=seconds,
+            prompt_characters=prompt_characters,
+            speech_words=speech_words,
+            speech_languages=speech_languages,
+            sound=sound,
         )
         await self.gates.come_to("write", "after")
         return prompt
@@ -83,29 +105,35 @@ class GatedProvider:
     def name(self) -> str:
         return self.provider.name
 
-    async def upload_frame(self, frame: bytes, name: str) -> str:
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.provider.keys
+
+    async def upload_frame(self, frame: bytes, name: str, *, key: str) -> str:
         await self.gates.come_to("upload", "before")
-        url = await self.provider.upload_frame(frame, name)
+        url = await self.provider.upload_frame(frame, name, key=key)
         await self.gates.come_to("upload", "after")
         return url
 
     async def submit(
-        self, model: str, values: dict[str, JsonValue], *, limit_seconds: float, callback_url: str | None
+        self, model: str, values: dict[str, JsonValue], *, key: str, limit_seconds: float, callback_url: str | None
     ) -> Submission:
         self.limits.append(limit_seconds)
         await self.gates.come_to("submit", "before")
-        submission = await self.provider.submit(model, values, limit_seconds=limit_seconds, callback_url=callback_url)
+        submission = await self.provider.submit(
+            model, values, key=key, limit_seconds=limit_seconds, callback_url=callback_url
+        )
         await self.gates.come_to("submit", "after")
         return submission
 
-    async def task(self, task_id: str) -> Task:
+    async def task(self, task_id: str, *, key: str, task_url: str | None, model: str) -> Task:
         await self.gates.come_to("task", "before")
-        task = await self.provider.task(task_id)
+        task = await self.provider.task(task_id, key=key, task_url=task_url, model=model)
         await self.gates.come_to("task", "after")
         return task
 
-    async def made_for(self, task_id: str, callback_url: str) -> bool:
-        return await self.provider.made_for(task_id, callback_url)
+    async def made_for(self, task_id: str, callback_url: str, *, key: str, model: str) -> bool:
+        return await self.provider.made_for(task_id, callback_url, key=key, model=model)
 
     async def download(self, url: str, target: Path) -> None:
         await self.gates.come_to("download", "before")
@@ -137,7 +165,7 @@ class Workshop:
 
     async def call_back(self, attempt: Attempt, task_id: str) -> None:
         """The provider tells, as a hint, which task it made for the attempt."""
-        await self.rig.database.run(lambda tx: callbacks.hint(tx, attempt.id, task_id))
+        await self.rig.database.run(lambda tx: callbacks.hint(tx, attempt.id, task_id, provider="kie"))
 
     async def due_task(self, photo: bytes) -> None:
         """Until the provider has made what the only order needs, and it is time to ask for it."""

@@ -15,11 +15,14 @@ from flow.rig import Rig
 from neurocards import maintenance, production
 from neurocards.bot import Intake, IntakeRefused, TelegramMessenger, make_bot
 from neurocards.bot import intake as intake_module
+from neurocards.catalogue import load_catalogue
 from neurocards.db import books, generations
 from neurocards.domain.generations import GenerationState
 from neurocards.notices import Outbox
 from shop import advance, violations
 from web.door import served
+
+MODELS = load_catalogue().models
 
 
 @asynccontextmanager
@@ -28,7 +31,11 @@ async def answering(shop: Shop, status: int, description: str) -> AsyncIterator[
     refusal = JSONResponse({"ok": False, "error_code": status, "description": description}, status)
     async with served(refusal) as telegram:
         bot = make_bot(shop.token, telegram)
-        yield Outbox(shop.database, TelegramMessenger(bot, shop.database, shop.store), chat_pause_seconds=0)
+        yield Outbox(
+            shop.database,
+            TelegramMessenger(bot, shop.database, shop.store, MODELS),
+            chat_pause_seconds=0,
+        )
         await bot.session.close()
 
 
@@ -47,7 +54,7 @@ async def test_f71_who_blocked_us_is_asked_once_and_gets_everything_at_the_next_
     for _ in range(10):
         await advance(shop.database, 3600)
         await shop.tell()
-    calls = [call for call in (await shop.get("calls"))["calls"] if call["answer"].get("error_code") == 403]
+    calls = [call for call in (await shop.get("calls"))["calls"] if (call["answer"] or {}).get("error_code") == 403]
     refused = [call for call in calls if call["parameters"].get("chat_id") == str(waiting.person.id)]
     assert len(refused) == 1, "no endless retry"
     assert ("video", "pending") in await states(waiting)

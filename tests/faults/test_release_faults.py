@@ -14,7 +14,7 @@ import pytest
 
 import neurocards
 from bot.chat import Shop
-from flow.rig import LEASE_SECONDS, Rig
+from flow.rig import LEASE_SECONDS, Rig, make_router
 from neurocards.bot import Intake, IntakeRefused, make_bot
 from neurocards.bot import intake as intake_module
 from neurocards.catalogue import load_catalogue
@@ -114,8 +114,9 @@ async def test_f77_an_order_for_a_template_that_only_newer_workers_know_waits_fo
         rig.database,
         rig.store,
         replace(catalogue, templates={id: one for id, one in catalogue.templates.items() if id != "hero_broll"}),
-        rig.kie,
-        None,
+        providers={"kie": rig.kie},
+        router=make_router(catalogue, {"kie": rig.kie}),
+        writer=None,
         workspace=tmp_path,
         lease_seconds=LEASE_SECONDS,
         doubt_seconds=300,
@@ -163,7 +164,7 @@ def test_f78_every_problem_of_the_settings_is_a_line_of_its_own(monkeypatch: pyt
     for name in ("LEASE_SECONDS", "HTTP_PORT", "PUBLIC_URL", "BOT_TOKEN", "KIE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BadSettings) as refused:
-        read_settings().required("bot_token", "kie_api_key")
+        read_settings().worker_secrets()
     assert [line.split(" is not set: ")[0] for line in str(refused.value).splitlines()] == ["BOT_TOKEN", "KIE_API_KEY"]
 
 
@@ -200,7 +201,9 @@ async def test_f81_of_two_bots_with_one_token_the_second_leaves_and_the_first_go
 
 OUR_OWN_CLOCK = {
     "app.py": "the age of a file that a killed worker left: the file system's time",
-    "web/hooks.py": "how fresh a provider's signature is: the provider's time",
+    "preview.py": "which models have retired, for somebody who only looks",
+    "providers/fal_callbacks.py": "how fresh fal's signature is: fal's time",
+    "providers/kie_callbacks.py": "how fresh KIE's signature is: KIE's time",
 }
 """Where the time of this machine is read, and what of; nowhere is anything else decided by it."""
 
@@ -238,7 +241,7 @@ def test_f82_statements_read_the_one_clock_that_can_be_moved() -> None:
         for path in [*SOURCE.joinpath("db").glob("*.py"), *SOURCE.joinpath("db", "migrations").glob("*.sql")]
         if own.search(path.read_text("utf-8").replace("clock_now()", ""))
     }
-    assert found == {"0001_schema.sql", "migrate.py"}, "the clock itself, and when a migration was applied"
+    assert found == {"0001_schema.sql", "0005_providers.sql", "migrate.py"}, "the clock itself, and migrations applied"
 
 
 async def test_f82_whoever_moves_the_clock_moves_leases_retries_and_deadlines(database: Database) -> None:

@@ -1,8 +1,8 @@
 """A workshop for tests: production over a real database, real adapters and simulators; time is moved by hand."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,25 @@ from neurocards.db import generations, jobs, orders
 from neurocards.db.books import Violation
 from neurocards.db.connection import Database
 from neurocards.db.jobs import Job
+from neurocards.db.provider_keys import Pace
+from neurocards.domain.catalogue import Catalogue
 from neurocards.domain.generations import Attempt, Generation
 from neurocards.maintenance import turn
-from neurocards.production import Production
+from neurocards.production import Production, VideoProvider
+from neurocards.providers.fal import Fal
+from neurocards.providers.keys import labelled
 from neurocards.providers.kie import Kie
 from neurocards.providers.openai_writer import OpenAIWriter
-from neurocards.storage import Store
+from neurocards.routing import Router
+from neurocards.storage import Store, open_store
 from neurocards.worker import Worker
-from shop import advance, new_customer, new_draft, place, violations
+from services import Simulators
+from shop import PRICE, advance, new_customer, new_draft, place, violations
 
 LEASE_SECONDS = 30.0
 DOUBT_SECONDS = 300.0
+
+WIDE_PACE = Pace(submits=10_000, window_seconds=10.0, slack_seconds=1.0, in_flight=10_000)
 
 Json = dict[str, Any]  # Any: the simulators' JSON
 
@@ -41,16 +49,22 @@ class Rig:
     kie_url: str
     openai_url: str
     client: httpx2.AsyncClient
+    catalogue: Catalogue
+    router: Router
+    fal: Fal | None = None
+    fal_url: str = ""
 
-    def worker(self, name: str = "test") -> Worker:
-        return Worker(self.database, {"generation": self.production}, name=name, slots=50, lease_seconds=LEASE_SECONDS)
+    def worker(self, name: str = "test", *, slots: int = 50) -> Worker:
+        return Worker(
+            self.database, {"generation": self.production}, name=name, slots=slots, lease_seconds=LEASE_SECONDS
+        )
 
-    async def order(self, *, videos: int = 1, photo: bytes, credits: int = 10) -> UUID:
+    async def order(self, *, videos: int = 1, photo: bytes, credits: int = 10, price: int = PRICE) -> UUID:
         """An order whose photo lies in the store."""
         customer = await new_customer(self.database, free=credits)
-        draft_id = await new_draft(self.database, customer, videos=videos)
+        draft_id = await new_draft(self.database, customer, videos=videos, price=price)
         await self.store.put("photos/1", photo)
-        placement = await place(self.database, draft_id)
+        placement = await place(self.database, draft_id, price=price)
         assert placement.outcome is orders.Outcome.PLACED
         return draft_id
 
@@ -106,6 +120,16 @@ class Rig:
         """What the provider was asked to make."""
         tasks: list[Json] = (await self.client.get(f"{self.kie_url}/sim/tasks")).json()
         return tasks
+
+    async def fal_tasks(self) -> list[Json]:
+        """What fal was asked to make."""
+        tasks: list[Json] = (await self.client.get(f"{self.fal_url}/sim/tasks")).json()
+        return tasks
+
+    async def kie_is(self, **settings: Any) -> None:  # Any: the simulator's JSON
+        """Change how KIE behaves from now on."""
+        response = await self.client.post(f"{self.kie_url}/sim/settings", json=settings)
+        assert response.is_success, response.text
 
     async def made(self) -> None:
         """Wait until the provider has finished what it was asked to make."""
@@ -170,6 +194,11 @@ def _once() -> Callable[[], bool]:
     return lambda: True
 
 
+def make_router(catalogue: Catalogue, providers: Mapping[str, VideoProvider], *, pace: Pace = WIDE_PACE) -> Router:
+    """A router of these providers, whose keys allow nearly everything."""
+    return Router(catalogue, {name: one.keys for name, one in providers.items()}, dict.fromkeys(providers, pace))
+
+
 def make_rig(
     database: Database,
     store: Store,
@@ -179,21 +208,64 @@ def make_rig(
     client: httpx2.AsyncClient,
     workspace: Path,
     video_model: str | None = None,
+    catalogue: Catalogue | None = None,
+    kie_keys: Sequence[str] = ("test-key",),
+    fal_url: str | None = None,
+    pace: Pace = WIDE_PACE,
 ) -> tuple[Rig, OpenAIWriter]:
-    catalogue = load_catalogue()
+    """A rig of KIE with these keys, and of fal where there is an address of it."""
+    catalogue = catalogue or load_catalogue()
     if video_model is not None:
-        catalogue = replace(catalogue, default_model=video_model)
-    kie = Kie(api_url=kie_url, upload_url=kie_url, api_key="test-key")
+        catalogue = replace(catalogue, preferred_model=video_model)
+    kie = Kie(api_url=kie_url, upload_url=kie_url, keys=labelled("kie", kie_keys))
+    fal = Fal(queue_url=fal_url, rest_url=fal_url, keys=labelled("fal", ["test-key"])) if fal_url else None
+    providers: dict[str, VideoProvider] = {"kie": kie} | ({"fal": fal} if fal else {})
+    router = make_router(catalogue, providers, pace=pace)
     writer = OpenAIWriter(base_url=f"{openai_url}/v1", api_key="test-key", model="gpt-6-luna")
     production = Production(
         database,
         store,
         catalogue,
-        kie,
-        writer,
+        providers=providers,
+        router=router,
+        writer=writer,
         workspace=workspace,
         lease_seconds=LEASE_SECONDS,
         doubt_seconds=DOUBT_SECONDS,
         deadline_seconds=3600,
     )
-    return Rig(database, store, kie, production, kie_url, openai_url, client), writer
+    rig = Rig(
+        database, store, kie, production, kie_url, openai_url, client, catalogue, router, fal=fal, fal_url=fal_url or ""
+    )
+    return rig, writer
+
+
+@asynccontextmanager
+async def opened_rig(
+    database: Database,
+    simulators: Simulators,
+    home: Path,
+    *,
+    kie_url: str | None = None,
+    fal: bool = True,
+    **options: Any,  # Any: what make_rig takes besides
+) -> AsyncIterator[Rig]:
+    """A rig of both providers whose keys are known to the shop; `kie_url` is where KIE is taken to be."""
+    rig, writer = make_rig(
+        database,
+        open_store(None, home),
+        kie_url=kie_url or simulators.kie,
+        fal_url=simulators.fal if fal else None,
+        openai_url=simulators.openai.removesuffix("/v1"),
+        client=simulators.client,
+        workspace=home,
+        **options,
+    )
+    await database.run(rig.router.register)
+    try:
+        yield rig
+    finally:
+        await writer.close()
+        await rig.kie.close()
+        if rig.fal is not None:
+            await rig.fal.close()

@@ -131,6 +131,8 @@ async def _opened(site: Site, plan: Plan) -> AsyncIterator["Storm"]:
         DATABASE_URL=site.dsn,
         BOT_TOKEN=token,
         KIE_API_KEY="storm",
+        KIE_SUBMITS="10000",
+        KIE_IN_FLIGHT="10000",
         OPENAI_API_KEY="storm",
         TELEGRAM_API_URL=site.telegram,
         KIE_API_URL=site.kie,

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from flow.rig import DOUBT_SECONDS, Rig
 from neurocards.db import books, generations
@@ -32,7 +33,7 @@ async def test_an_order_becomes_a_checked_video_in_the_store(rig: Rig, photo: by
     (task,) = await rig.tasks()
     assert task["model"] == "kling/v3-turbo-image-to-video"
     assert task["input"]["duration"] == str(SECONDS)
-    assert task["input"]["prompt"] == generation.prompt
+    assert task["input"]["prompt"].startswith(generation.prompt or "-")
     assert await spent_and_available(rig) == (1, 9)
     assert await rig.violations() == []
 
@@ -121,17 +122,17 @@ async def test_f65_our_accounts_trouble_costs_time_and_no_attempt(rig: Rig, phot
     assert len(await rig.tasks()) == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "message", "reason"),
-    [
-        (400, "content policy", "content"),
-        (404, "not found", "model"),
-        (422, "The model name you specified is not supported", "model"),
-        (500, "duration is required", "model"),
-        (500, "This interface is temporarily paused", "model"),
-        (505, "feature disabled", "model"),
-    ],
-)
+MODEL_REFUSALS = [
+    (404, "not found"),
+    (422, "The model name you specified is not supported"),
+    (500, "duration is required"),
+    (500, "This interface is temporarily paused"),
+    (505, "feature disabled"),
+]
+"""What KIE says when one of its models will not do it, whoever asks."""
+
+
+@pytest.mark.parametrize(("code", "message", "reason"), [(400, "content policy", "content")])
 async def test_p5_a_permanent_refusal_refunds_at_once(
     rig: Rig, photo: bytes, code: int, message: str, reason: str
 ) -> None:
@@ -141,6 +142,32 @@ async def test_p5_a_permanent_refusal_refunds_at_once(
     assert (generation.state, generation.failure) == (GenerationState.FAILED, reason)
     assert await rig.tasks() == []
     assert await spent_and_available(rig) == (0, 10)
+    assert await rig.violations() == []
+
+
+@pytest.mark.parametrize(("code", "message"), MODEL_REFUSALS)
+async def test_what_one_model_will_not_do_another_does(rig: Rig, photo: bytes, code: int, message: str) -> None:
+    await rig.fault(route="createTask", kind="code", code=code, msg=message, times=1)
+    order_id = await rig.order(photo=photo)
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
+    refused, made = await rig.attempts(order_id)
+    assert (refused.state, refused.failure_kind) == (AttemptState.REFUSED, "unsuited")
+    assert made.model != refused.model
+    assert made.reason.startswith(f"instead of {refused.model} (")
+    assert len(await rig.tasks()) == 1
+    assert (await rig.job())["attempt"] == 1, "no retry was spent"
+    assert await rig.violations() == []
+
+
+async def test_p6_when_every_model_refuses_it_is_paid_back(rig: Rig, photo: bytes) -> None:
+    await rig.fault(route="createTask", kind="code", code=505, msg="feature disabled", times=1000)
+    order_id = await rig.order(photo=photo)
+    (generation,) = await rig.finish(order_id)
+    assert (generation.state, generation.failure) == (GenerationState.FAILED, "model")
+    asked = [attempt.model for attempt in await rig.attempts(order_id)]
+    assert len(asked) == len(set(asked)) > 5, "each was asked once"
+    assert await rig.tasks() == []
     assert await rig.violations() == []
 
 
@@ -164,6 +191,16 @@ async def test_f63_an_unusable_result_is_made_again(rig: Rig, photo: bytes, vari
     assert generation.state is GenerationState.COMPLETED
     first, second = await rig.attempts(order_id)
     assert (first.state, second.state) == (AttemptState.FAILED, AttemptState.SUCCEEDED)
+    assert await spent_and_available(rig) == (1, 9)
+
+
+async def test_f62_a_link_that_has_expired_is_replaced_by_a_fresh_one(rig: Rig, photo: bytes) -> None:
+    await rig.fault(route="result", kind="result_404", times=2)
+    order_id = await rig.order(photo=photo)
+    (generation,) = await rig.finish(order_id)
+    assert generation.state is GenerationState.COMPLETED
+    assert len(await rig.tasks()) == 1, "the task is paid for: only its link is asked for again"
+    assert len(await rig.requests("recordInfo")) == 3
     assert await spent_and_available(rig) == (1, 9)
 
 
@@ -194,6 +231,19 @@ async def test_a_prompt_writer_that_fails_is_never_noticed(rig: Rig, photo: byte
     assert generation.prompt_source == "template"
     assert "A mug" in (generation.prompt or "")
     assert (await rig.job())["attempt"] == 1
+
+
+async def test_f65_a_writer_whose_key_is_refused_holds_nobody_up_and_is_told_of_once(rig: Rig, photo: bytes) -> None:
+    await rig.writer_fault(kind="401", times=1000)
+    order_ids = [await rig.order(photo=photo) for _ in range(6)]
+    with capture_logs() as logs:
+        for order_id in order_ids:
+            (generation,) = await rig.finish(order_id)
+            assert (generation.state, generation.prompt_source) == (GenerationState.COMPLETED, "template")
+    events = [line["event"] for line in logs]
+    assert (events.count("prompt_writer_failed"), events.count("writer_pauses")) == (2, 1)
+    asked = (await rig.client.get(f"{rig.openai_url}/sim/requests")).json()
+    assert 3 <= len(asked) <= 6
 
 
 # Deadlines ------------------------------------------------------------------------------------------------------

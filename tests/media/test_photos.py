@@ -152,8 +152,10 @@ BAD = {
     "gif of one frame": (encoded(texture(400, 400), "GIF"), PhotoFault.ANIMATED),
     "animated png": (animated("PNG"), PhotoFault.ANIMATED),
     "animated webp": (animated("WEBP"), PhotoFault.ANIMATED),
-    "heic": (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(100), PhotoFault.UNSUPPORTED),
-    "avif": (encoded(texture(400, 400), "AVIF"), PhotoFault.UNSUPPORTED),
+    "heic": (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(100), PhotoFault.HEIC),
+    "heif": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic" + bytes(100), PhotoFault.HEIC),
+    "avif": (encoded(texture(400, 400), "AVIF"), PhotoFault.HEIC),
+    "canon raw": (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom" + bytes(100), PhotoFault.UNSUPPORTED),
     "tiff": (encoded(texture(400, 400), "TIFF"), PhotoFault.UNSUPPORTED),
     "bmp": (encoded(texture(400, 400), "BMP"), PhotoFault.UNSUPPORTED),
     "ico": (encoded(texture(400, 400), "ICO"), PhotoFault.UNSUPPORTED),
@@ -162,7 +164,9 @@ BAD = {
     "bare svg": (b"\n  <SVG width='900' height='900'></SVG>", PhotoFault.UNSUPPORTED),
     "too many scans": (many_scans(80), PhotoFault.UNSUPPORTED),
     "too many bytes": (_JPEG + bytes(MAX_PHOTO_BYTES), PhotoFault.TOO_MANY_BYTES),
-    "51 megapixels": (png_header(10_000, 5_100), PhotoFault.TOO_MANY_PIXELS),
+    "png of 26 megapixels": (png_header(5_200, 5_000), PhotoFault.TOO_MANY_PIXELS),
+    "webp of 17 megapixels": (encoded(Image.new("L", (4_250, 4_000)), "WEBP", method=0), PhotoFault.TOO_MANY_PIXELS),
+    "jpeg of 51 megapixels": (encoded(Image.new("L", (10_200, 5_000)), "JPEG"), PhotoFault.TOO_MANY_PIXELS),
     "100 megapixels": (png_header(10_000, 10_000), PhotoFault.TOO_MANY_PIXELS),
     "4 gigapixels": (png_header(65_000, 65_000), PhotoFault.TOO_MANY_PIXELS),
     "too small": (encoded(texture(299, 800), "JPEG"), PhotoFault.TOO_SMALL),
@@ -183,23 +187,49 @@ def test_a_bad_photo_is_refused_with_its_code(data: bytes, code: PhotoFault) -> 
 def test_t05_a_bomb_is_refused_by_its_header_in_little_memory() -> None:
     """A sound PNG of 100 megapixels: decoding it would take 100 MB at least."""
     bomb = encoded(Image.new("1", (10_000, 10_000)), "PNG", compress_level=1)
+    told, seconds, megabytes = worked_on_alone("check_photo", bomb)
+    assert told == "too_many_pixels"
+    assert seconds < 0.5
+    assert megabytes < 20
+
+
+HUNGRY = {
+    "jpeg": encoded(Image.new("RGB", (7_071, 7_071)), "JPEG"),
+    "progressive jpeg": encoded(Image.new("RGB", (7_071, 7_071)), "JPEG", progressive=True),
+    "png": encoded(Image.new("RGBA", (5_000, 5_000)), "PNG"),
+    "png palette": encoded(Image.new("P", (5_000, 5_000)), "PNG", transparency=0),
+    "webp": encoded(Image.new("RGBA", (4_000, 4_000)), "WEBP", method=0),
+}
+
+
+@pytest.mark.parametrize("work", ["check_photo", "compose_frame", "preview"])
+@pytest.mark.parametrize("data", HUNGRY.values(), ids=HUNGRY.keys())
+def test_t05_whatever_is_admitted_takes_bounded_memory(data: bytes, work: str) -> None:
+    """The largest photos of each kind, in files of a few kilobytes."""
+    told, _, megabytes = worked_on_alone(work, data)
+    assert told == "done"
+    assert megabytes < 300
+
+
+def worked_on_alone(work: str, data: bytes) -> tuple[str, float, float]:
+    """What a program of its own says of the photo, in how many seconds of work and with how many megabytes more."""
     script = (
-        "import resource, sys, time\n"
-        "from neurocards.media.photos import BadPhoto, check_photo\n"
+        "import re, sys, time\n"
+        "from pathlib import Path\n"
+        "from neurocards.media import photos\n"
+        "def peak_megabytes():\n"  # of this program alone; getrusage begins with that of its parent
+        "    return int(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1]) / 1024\n"
         "data = sys.stdin.buffer.read()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "try:\n    check_photo(data)\n"
-        "except BadPhoto as bad:\n    print(bad.code)\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)\n"
-        "print(after.ru_maxrss - before.ru_maxrss)\n"
+        "before, began = peak_megabytes(), time.process_time()\n"
+        "told = 'done'\n"
+        f"try:\n    photos.{work}(data)\n"
+        "except photos.BadPhoto as bad:\n    told = bad.code\n"
+        "print(told, time.process_time() - began, peak_megabytes() - before)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ran = subprocess.run([sys.executable, "-c", script], input=bomb, capture_output=True, check=True, env=environment)
-    code, seconds, kilobytes = ran.stdout.split()
-    assert code == b"too_many_pixels"
-    assert float(seconds) < 0.5
-    assert int(kilobytes) < 20_000
+    ran = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True, check=True, env=environment)
+    told, seconds, megabytes = ran.stdout.decode().split()
+    return told, float(seconds), float(megabytes)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow, about the EXIF

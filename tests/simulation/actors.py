@@ -41,6 +41,7 @@ ORDER = Order(
     number=1,
     customer_id=0,
     photo_key="photo",
+    second_photo_key=None,
     template="template",
     template_version=1,
     description="",
@@ -219,7 +220,7 @@ class Worker:
         match submission:
             case Accepted(task_id):
                 yield from self._record_task(attempt_id, task_id, patience_seconds=FACT_PATIENCE_SECONDS)
-                yield from self._snooze(work.job, generations.poll_seconds(0.0))
+                yield from self._snooze(work.job, generations.poll_seconds(0.0, None))
             case Refused(failure):
                 yield from self._judge(work, failure, ended=(attempt_id, AttemptState.REFUSED))
             case Unanswered():
@@ -293,7 +294,7 @@ class Worker:
         progress = decisions.read_progress(task, waited_seconds=waited)
         match progress:
             case KeepWaiting():
-                yield from self._snooze(work.job, generations.poll_seconds(waited))
+                yield from self._snooze(work.job, generations.poll_seconds(waited, None))
             case HasResult(result_url):
                 yield from self._decide(work.job, lambda _: self._world.record_result(attempt.id, result_url))
             case Failed(failure):

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neurocards.simulators import Addresses
+from neurocards.simulators.exchange import masked
+from neurocards.simulators.kie.keys import RateWindow
+from neurocards.simulators.studio.usage import Usage
 
 SRC = Path(__file__).parents[2] / "src"
 KLING = "kling/v3-turbo-image-to-video"
@@ -74,17 +77,23 @@ class Kie:
         assert answer.json()["success"], answer.text
         return str(answer.json()["data"]["downloadUrl"])
 
-    async def submit(self, model: str, fields: Json, **more: str) -> Json:
+    async def submit(self, model: str, fields: Json, *, key: str = "key-of-a-seller", **more: str) -> Json:
         answer = await self.http.post(
-            f"{self.base}/api/v1/jobs/createTask", json={"model": model, "input": fields, **more}
+            f"{self.base}/api/v1/jobs/createTask",
+            json={"model": model, "input": fields, **more},
+            headers={"Authorization": f"Bearer {key}"},
         )
         assert answer.status_code == 200
         return dict(answer.json())
 
-    async def task(self, task_id: str) -> Json:
+    async def asked(self, task_id: str) -> Json:
         answer = await self.http.get(f"{self.base}/api/v1/jobs/recordInfo", params={"taskId": task_id})
-        assert answer.json()["code"] == 200, answer.text
-        return dict(answer.json()["data"])
+        return dict(answer.json())
+
+    async def task(self, task_id: str) -> Json:
+        answer = await self.asked(task_id)
+        assert answer["code"] == 200, answer
+        return dict(answer["data"])
 
     async def ended(self, task_id: str) -> Json:
         deadline = time.monotonic() + 60
@@ -104,8 +113,18 @@ class Kie:
         (url,) = json.loads(task["resultJson"])["resultUrls"]
         return (await self.http.get(url)).content
 
-    async def credits(self) -> float:
-        return float((await self.http.get(f"{self.base}/api/v1/chat/credit")).json()["data"])
+    async def credits(self, key: str = "key-of-a-seller") -> float:
+        headers = {"Authorization": f"Bearer {key}"}
+        return float((await self.http.get(f"{self.base}/api/v1/chat/credit", headers=headers)).json()["data"])
+
+    async def keys(self) -> Json:
+        return dict((await self.http.get(f"{self.base}/sim/keys")).json())
+
+    async def over(self) -> None:
+        """Wait until every task has ended and every callback is out, without asking KIE about them."""
+        async with asyncio.timeout(30):
+            while not all(task["told"] for task in await self.seen("tasks")):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -178,7 +197,7 @@ async def test_one_submit_is_one_task_as_documented(kie: Kie) -> None:
     assert json.loads(task["param"])["input"]["duration"] == "3"
     assert await kie.credits() == before - 54
     (seen,) = await kie.seen("tasks")
-    assert (seen["id"], seen["input"]["prompt"], seen["key"]) == (task["taskId"], "A cup.", "key-…")
+    assert (seen["id"], seen["input"]["prompt"], seen["key"]) == (task["taskId"], "A cup.", masked("key-of-a-seller"))
     routes = [request["route"] for request in await kie.seen("requests")]
     assert routes.count("createTask") == 1
     assert {"upload", "recordInfo", "credit"} <= set(routes)
@@ -226,6 +245,7 @@ GOOD: list[tuple[str, Json, float]] = [
     ("hailuo/2-3-image-to-video-pro", {"prompt": "x", "duration": "10"}, 90),
     ("veo-3-1", {"duration": 8}, 60),
     ("sora-2-image-to-video", {"prompt": "x", "n_frames": "10", "aspect_ratio": "portrait"}, 30),
+    ("sora-2-pro-image-to-video", {"prompt": "x", "n_frames": "15", "size": "high", "upload_method": "oss"}, 1500),
 ]
 IMAGE_FIELDS = {"minimax": "first_frame_url", "wan": "first_frame_url", "bytedance": "first_frame_url"}
 
@@ -364,11 +384,111 @@ async def test_uploads(kie: Kie) -> None:
     assert outside.json()["success"] is False
 
 
-async def test_the_rate_limit_refuses_the_21st_submit_in_ten_seconds(kie: Kie) -> None:
+def test_masked_keys_can_be_told_apart_and_not_be_used() -> None:
+    keys = ["", "k", "key", "keys", "test-key-1", "test-key-2", "test-key-12"]
+    assert len({masked(key) for key in keys}) == len(keys)
+    assert masked("") == ""
+    assert not any(key in masked(key) for key in keys if key)
+
+
+async def test_the_rate_limit_refuses_the_21st_submit_in_ten_seconds_of_each_key(kie: Kie) -> None:
     await kie.control("settings", rate_limit=True)
     create = f"{kie.base}/api/v1/jobs/createTask"
-    answers = [await kie.http.post(create, json={"model": KLING, "input": {}}) for _ in range(21)]
-    assert [answer.status_code for answer in answers] == [200] * 20 + [429]
+    for key in ("one", "other"):
+        headers = {"Authorization": f"Bearer {key}"}
+        answers = [await kie.http.post(create, json={"model": KLING, "input": {}}, headers=headers) for _ in range(21)]
+        assert [answer.status_code for answer in answers] == [200] * 20 + [429]
+        assert answers[-1].json()["code"] == 429
+    figures = await kie.keys()
+    assert [(figures[masked(key)]["submits"], figures[masked(key)]["refused"]) for key in ("one", "other")] == [
+        (21, 1), (21, 1),
+    ]  # fmt: skip
+    assert figures[masked("one")]["accepted"] == 0, "no task was made"
+
+
+def test_the_window_slides_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    window, usage = RateWindow(20), Usage()
+    for _ in range(10):
+        assert window.admits("key")
+        usage.accept()
+    now = 105.0
+    assert [window.admits("key") for _ in range(11)] == [True] * 10 + [False]
+    assert window.admits("another")
+    for _ in range(10):
+        usage.accept()
+    now = 109.999
+    assert not window.admits("key"), "ten of the twenty are 9.999 seconds old"
+    now = 110.0
+    assert [window.admits("key") for _ in range(11)] == [True] * 10 + [False]
+    for _ in range(5):
+        usage.accept()
+    assert (usage.accepted, usage.most_accepted_in_ten_seconds) == (25, 20)
+
+
+async def test_each_key_has_its_own_purse_and_a_failed_task_gives_back_to_it(kie: Kie) -> None:
+    await kie.control("settings", credits=1000, key_credits={"rich": 500, "poor": 53.9}, render="shared")
+    good = with_image(KLING, {"duration": "3"}, await kie.upload(four_colours()))
+    assert (await kie.submit(KLING, good, key="poor"))["code"] == 402
+    task = await kie.ended((await kie.submit(KLING, good, key="rich"))["data"]["taskId"])
+    assert task["creditsConsumed"] == 54
+    await kie.submit(KLING, good)
+    assert [await kie.credits(key) for key in ("rich", "poor", "key-of-a-seller", "any")] == [446, 53.9, 946, 946]
+    await kie.control("faults", kind="task_fails")
+    failed = await kie.ended((await kie.submit(KLING, good, key="rich"))["data"]["taskId"])
+    assert (failed["creditsConsumed"], await kie.credits("rich")) == (0, 446)
+    figures = await kie.keys()
+    assert (figures[masked("rich")]["credits"], figures[masked("rich")]["accepted"]) == (446, 2)
+    assert (figures[masked("poor")]["refused"], figures[masked("poor")]["accepted"]) == (1, 0)
+
+
+async def test_a_provider_may_keep_the_credits_of_failed_tasks(kie: Kie) -> None:
+    await kie.control("settings", credits=1000, keep_failed_credits=True)
+    await kie.control("faults", kind="task_fails")
+    task = await kie.make(four_colours())
+    assert (task["state"], task["creditsConsumed"], await kie.credits()) == ("fail", 54, 946)
+
+
+async def test_a_key_has_so_many_tasks_in_flight_and_no_more(kie: Kie) -> None:
+    await kie.control("settings", max_in_flight=2, render="shared")
+    await kie.control("faults", kind="never_ends")
+    url = await kie.upload(four_colours())
+    good = with_image(KLING, {"duration": "3"}, url)
+    await kie.submit(KLING, good)
+    await kie.control("settings", task_seconds=30)
+    await kie.submit(KLING, good)
+    create = f"{kie.base}/api/v1/jobs/createTask"
+    refused = await kie.http.post(create, json={"model": KLING, "input": good})
+    assert (refused.status_code, refused.json()["code"]) == (429, 429)
+    assert (await kie.submit(KLING, good, key="another"))["code"] == 200
+    figures = (await kie.keys())[masked("key-of-a-seller")]
+    assert (figures["in_flight"], figures["most_in_flight"], figures["refused"]) == (2, 2, 1)
+    assert (figures["submits"], figures["accepted"], figures["most_accepted_in_ten_seconds"]) == (3, 2, 2)
+
+    await kie.control("settings", task_seconds=0, max_in_flight=4)
+    task = await kie.ended((await kie.submit(KLING, good))["data"]["taskId"])
+    assert task["state"] == "success"
+    figures = (await kie.keys())[masked("key-of-a-seller")]
+    assert (figures["in_flight"], figures["most_in_flight"]) == (2, 3)
+
+
+async def test_a_limited_key_may_ask_and_not_submit_and_a_revoked_one_may_nothing(kie: Kie) -> None:
+    await kie.control("settings", limited_keys=["limited"], revoked_keys=["revoked"])
+    good = with_image(KLING, {"duration": "3"})
+    assert (await kie.submit(KLING, good, key="limited"))["code"] == 433
+    assert await kie.credits("limited") == 1_000_000
+    assert (await kie.submit(KLING, good, key="revoked"))["code"] == 401
+    headers = {"Authorization": "Bearer revoked"}
+    for route in ("api/v1/chat/credit", "api/v1/jobs/recordInfo?taskId=x", "api/v1/models"):
+        assert (await kie.http.get(f"{kie.base}/{route}", headers=headers)).json()["code"] == 401
+    upload = await kie.http.post(f"{kie.base}/api/file-stream-upload", headers=headers, files={"file": b"x"})
+    assert (upload.status_code, upload.json()["code"]) == (401, 401)
+    figures = await kie.keys()
+    assert [(figures[masked(key)]["submits"], figures[masked(key)]["refused"]) for key in ("limited", "revoked")] == [
+        (1, 1), (1, 1),
+    ]  # fmt: skip
+    assert await kie.seen("tasks") == []
 
 
 async def test_the_catalogue_lists_what_is_alive(kie: Kie) -> None:
@@ -381,7 +501,31 @@ async def test_the_catalogue_lists_what_is_alive(kie: Kie) -> None:
     price = (await kie.http.get(f"{kie.base}/api/v1/models/{KLING}/price")).json()["data"]
     assert price["pricingDesc"].startswith("18 credits")
     rate = (await kie.http.get(f"{kie.base}/api/v1/models/{KLING}/success-rate")).json()["data"]
-    assert rate["points"][-1]["successRate"] == 1
+    assert [point["successRate"] for point in rate["points"]] == [None] * 6, "nothing has ended yet"
+
+
+async def test_the_catalogue_tells_what_happened_and_what_it_is_told_to_tell(kie: Kie) -> None:
+    models = f"{kie.base}/api/v1/models"
+    await kie.control("settings", render="shared")
+    await kie.make(four_colours())
+    await kie.control("faults", kind="task_fails", times=2)
+    await asyncio.gather(*(kie.make(four_colours()) for _ in range(2)))
+    points = (await kie.http.get(f"{models}/{KLING}/success-rate")).json()["data"]["points"]
+    rates = [point["successRate"] for point in points if point["successRate"] is not None]
+    # Ten minutes may end between the first task and the last.
+    assert rates in ([33.3], [100, 0], [50, 0])
+    assert points[-1]["isNormal"] is False
+
+    await kie.control("settings", unlisted_models=[WAN], success_rates={KLING: 0.985})
+    listed = (await kie.http.get(models, params={"taskType": "image-to-video"})).json()["data"]
+    assert (KLING in str(listed), WAN in [model["model"] for model in listed["models"]]) == (True, False)
+    for route in ("schema", "price", "success-rate"):
+        assert (await kie.http.get(f"{models}/{WAN}/{route}")).json()["code"] == 404
+    points = (await kie.http.get(f"{models}/{KLING}/success-rate")).json()["data"]["points"]
+    assert {(point["successRate"], point["errorRate"], point["isNormal"]) for point in points} == {(98.5, 1.5, True)}
+    assert points[0]["end"] == points[1]["start"]
+    created = await kie.submit(WAN, with_image(WAN, {"duration": 5}))
+    assert created["code"] == 200, "what is not listed may still be served"
 
 
 async def test_download_links_are_for_own_results_only(kie: Kie) -> None:
@@ -401,9 +545,11 @@ class Listener:
 
     statuses: list[int] = field(default_factory=list)
     received: list[tuple[dict[str, str], Json]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:]
+        request, *head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        self.paths.append(request.split(" ")[1])
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head if line)}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         status = self.statuses.pop(0) if self.statuses else 200
@@ -459,6 +605,118 @@ async def test_a_failed_task_is_called_back_and_a_deaf_client_is_given_up_after_
         assert task["state"] == "fail"
 
 
+async def called_back(kie: Kie, hook: str, **fate: object) -> Json:
+    """One task of that fate, ended and called back; what tests see of it."""
+    await kie.control("settings", task_seconds=0, render="shared", webhook_key="secret")
+    await kie.control("faults", **fate)
+    created = await kie.submit(
+        KLING, with_image(KLING, {"duration": "3"}, await kie.upload(four_colours())), callBackUrl=hook
+    )
+    await kie.over()
+    return next(task for task in await kie.seen("tasks") if task["id"] == created["data"]["taskId"])
+
+
+def is_signed(headers: dict[str, str], task_id: str) -> bool:
+    text = f"{task_id}.{headers['x-webhook-timestamp']}".encode()
+    return headers["x-webhook-signature"] == base64.b64encode(hmac.digest(b"secret", text, hashlib.sha256)).decode()
+
+
+async def test_a_callback_may_come_before_the_answer_to_the_submit(kie: Kie) -> None:
+    async with listening() as (url, listener):
+        await kie.control("settings", task_seconds=0.2, render="shared")
+        await kie.control("faults", kind="early_callback")
+        good = with_image(KLING, {"duration": "3"}, await kie.upload(four_colours()))
+        created = await kie.submit(KLING, good, callBackUrl=url)
+        ((_, body),) = listener.received
+        assert body["data"]["taskId"] == created["data"]["taskId"]
+        assert body["data"]["state"] == "success"
+
+
+async def test_callbacks_never_three_times_and_out_of_order(kie: Kie) -> None:
+    async with listening() as (url, listener):
+        task = await called_back(kie, url, kind="callback_never")
+        assert (task["callbacks"], listener.received) == ([], [])
+        await called_back(kie, url, kind="callback_thrice")
+        assert [body["data"]["state"] for _, body in listener.received] == ["success"] * 3
+        assert listener.received[0][1] == listener.received[2][1]
+        listener.received.clear()
+        task = await called_back(kie, url, kind="callback_disordered")
+        assert [body["data"]["state"] for _, body in listener.received] == ["success", "generating", "success"]
+        assert not listener.received[1][1]["data"]["resultJson"]
+        assert all(is_signed(headers, task["id"]) for headers, _ in listener.received)
+
+
+async def test_a_forged_callback_has_a_wrong_address_or_a_wrong_signature(kie: Kie) -> None:
+    async with listening() as (url, listener):
+        address = f"{url}/9f/its-proof"
+        task = await called_back(kie, address, kind="callback_forged")
+        ((headers, body),) = listener.received
+        assert listener.paths == [f"/hook/9f/{'0' * len('its-proof')}"]
+        assert (is_signed(headers, task["id"]), task["state"], body["code"]) == (True, "success", 200)
+        task = await called_back(kie, address, kind="callback_forged", forgery="signature")
+        assert listener.paths[1:] == ["/hook/9f/its-proof"]
+        assert not is_signed(listener.received[1][0], task["id"])
+
+
+async def test_a_lying_callback_says_success_from_the_start_and_names_a_foreign_file(kie: Kie) -> None:
+    foreign = "http://127.0.0.1:9/somebody-elses.mp4"
+    async with listening() as (url, listener):
+        task = await called_back(kie, url, kind="callback_lies", url=foreign)
+        await listener.got(2)
+        for headers, body in listener.received:
+            assert (body["code"], body["data"]["state"]) == (200, "success")
+            assert json.loads(body["data"]["resultJson"]) == {"resultUrls": [foreign]}
+            assert is_signed(headers, task["id"])
+        assert len(listener.received) == 2
+        assert foreign not in (await kie.task(task["id"]))["resultJson"]
+
+
+async def test_a_result_may_lie_elsewhere_move_or_be_of_another_type(kie: Kie) -> None:
+    await kie.control("settings", task_seconds=0, render="shared")
+    await kie.control("faults", kind="foreign_result", url="http://10.1.2.3/video.mp4")
+    task = await kie.make(four_colours())
+    assert json.loads(task["resultJson"]) == {"resultUrls": ["http://10.1.2.3/video.mp4"]}
+
+    task = await kie.make(four_colours())
+    (url,) = json.loads(task["resultJson"])["resultUrls"]
+    await kie.control("faults", route="result", kind="result_redirect", url="http://10.1.2.3/video.mp4")
+    moved = await kie.http.get(url)
+    assert (moved.status_code, moved.headers["location"]) == (302, "http://10.1.2.3/video.mp4")
+    await kie.control("faults", route="result", kind="result_type", content_type="application/zip")
+    assert (await kie.http.get(url)).headers["content-type"] == "application/zip"
+    assert (await kie.http.get(url)).headers["content-type"] == "video/mp4"
+
+    for kind, status in (("result_redirect", 302), ("result_type", 200)):
+        await kie.control("faults", kind=kind)
+        task = await kie.make(four_colours())
+        (url,) = json.loads(task["resultJson"])["resultUrls"]
+        answers = [await kie.http.get(url) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [status] * 2
+    assert answers[-1].headers["content-type"].startswith("text/html")
+
+
+async def test_an_outage_leaves_only_the_control_side(kie: Kie) -> None:
+    url = await kie.upload(four_colours())
+    good = {"model": KLING, "input": with_image(KLING, {"duration": "3"}, url)}
+    await kie.control("faults", route="createTask", kind="429")
+    await kie.control("settings", down="503")
+    create = f"{kie.base}/api/v1/jobs/createTask"
+    assert (await kie.http.post(create, json=good)).status_code == 503
+    for route in ("api/v1/chat/credit", "api/v1/models", url.removeprefix(f"{kie.base}/"), "results/x"):
+        assert (await kie.http.get(f"{kie.base}/{route}")).status_code == 503
+    await kie.control("settings", down="refuse")
+    for _ in range(2):
+        with pytest.raises(httpx2.TransportError):
+            await kie.http.post(create, json=good)
+    assert await kie.seen("tasks") == []
+    assert [(request["status"], request["fault"]) for request in await kie.seen("requests?route=createTask")] == [
+        (503, "down"), (0, "down"), (0, "down"),
+    ]  # fmt: skip
+    await kie.control("settings", down=None)
+    assert (await kie.http.post(create, json=good)).status_code == 429, "an outage uses no fault up"
+    assert (await kie.http.post(create, json=good)).json()["code"] == 200
+
+
 async def test_faults_that_replace_the_answer_have_no_effect(kie: Kie) -> None:
     create = f"{kie.base}/api/v1/jobs/createTask"
     body = {"model": KLING, "input": with_image(KLING, {"duration": "3"})}
@@ -469,6 +727,8 @@ async def test_faults_that_replace_the_answer_have_no_effect(kie: Kie) -> None:
         ({"kind": "code", "code": 455, "msg": "maintenance"}, 200, '"code":455'),
         ({"kind": "html"}, 200, "<html>"),
         ({"kind": "empty"}, 200, ""),
+        ({"kind": "not_json"}, 200, '{"code":200'),
+        ({"kind": "http_404"}, 404, "Not Found"),
     ]
     for order, status, content in orders:
         await kie.control("faults", route="createTask", **order)
@@ -481,7 +741,99 @@ async def test_faults_that_replace_the_answer_have_no_effect(kie: Kie) -> None:
         await kie.http.post(create, json=body)
     assert await kie.seen("tasks") == []
     assert await kie.seen("faults") == []
-    assert len(await kie.seen("requests?route=createTask")) == 7
+    assert len(await kie.seen("requests?route=createTask")) == 9
+
+
+async def test_a_slow_answer_comes_byte_by_byte_and_stops_when_nobody_waits_for_it(kie: Kie) -> None:
+    create = f"{kie.base}/api/v1/jobs/createTask"
+    body = {"model": KLING, "input": with_image(KLING, {"duration": "3"})}
+    await kie.control("faults", route="createTask", kind="slow", delay_seconds=0.001)
+    answer = await kie.http.post(create, json=body)
+    (task,) = await kie.seen("tasks")
+    assert answer.json()["data"]["taskId"] == task["id"]
+
+    await kie.control("faults", route="createTask", kind="slow")
+    received, started = b"", time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.5), kie.http.stream("POST", create, json=body, timeout=30) as response:
+            assert response.status_code == 200
+            async for chunk in response.aiter_bytes():
+                received += chunk
+    assert received == b'{"code'[: len(received)]
+    assert len(received) <= (time.monotonic() - started) + 1
+    assert len(received) >= 1
+    assert len(await kie.seen("tasks")) == 2
+
+
+async def test_a_huge_answer_has_no_end(kie: Kie) -> None:
+    create = f"{kie.base}/api/v1/jobs/createTask"
+    body = {"model": KLING, "input": with_image(KLING, {"duration": "3"})}
+    await kie.control("faults", route="createTask", kind="huge")
+    received = 0
+    async with kie.http.stream("POST", create, json=body) as response:
+        async for chunk in response.aiter_bytes():
+            received += len(chunk)
+            if received > 50_000_000:
+                break
+    (task,) = await kie.seen("tasks")
+    assert (task["model"], response.headers["content-type"]) == (KLING, "application/json")
+    # The server is not busy with it any more.
+    assert (await kie.http.get(f"{kie.base}/api/v1/chat/credit", timeout=5)).status_code == 200
+
+
+async def test_a_503_may_hide_an_accepted_task(kie: Kie) -> None:
+    await kie.control("faults", route="createTask", kind="503_accepted")
+    answer = await kie.http.post(
+        f"{kie.base}/api/v1/jobs/createTask", json={"model": KLING, "input": with_image(KLING, {"duration": "3"})}
+    )
+    assert (answer.status_code, "<html>" in answer.text) == (503, True)
+    assert len(await kie.seen("tasks")) == 1
+    (request,) = await kie.seen("requests?route=createTask")
+    assert (request["status"], request["fault"]) == (503, "503_accepted")
+
+
+async def test_one_task_id_may_be_told_twice(kie: Kie) -> None:
+    good = with_image(KLING, {"duration": "3"})
+    first = await kie.submit(KLING, good)
+    await kie.control("faults", kind="same_task")
+    second = await kie.submit(KLING, good)
+    third = await kie.submit(KLING, good)
+    assert first["data"] == second["data"] != third["data"]
+    assert len(await kie.seen("tasks")) == 2
+
+
+async def test_a_task_may_be_in_an_unknown_state_for_a_while(kie: Kie) -> None:
+    await kie.control("settings", task_seconds=0, render="shared")
+    await kie.control("faults", kind="unknown_state", answers=2, state="reticulating")
+    created = await kie.submit(KLING, with_image(KLING, {"duration": "3"}, await kie.upload(four_colours())))
+    await kie.over()
+    told = [await kie.task(created["data"]["taskId"]) for _ in range(3)]
+    assert [task["state"] for task in told] == ["reticulating", "reticulating", "success"]
+    assert [bool(task["resultJson"]) for task in told] == [False, False, True]
+
+
+async def test_a_task_may_go_back_once_its_success_was_told(kie: Kie) -> None:
+    await kie.control("settings", task_seconds=0, render="shared")
+    await kie.control("faults", kind="goes_back")
+    task = await kie.make(four_colours())
+    assert task["state"] == "success"
+    again = [await kie.task(task["taskId"]) for _ in range(2)]
+    assert [(other["state"], other["resultJson"]) for other in again] == [("generating", "")] * 2
+
+
+async def test_a_task_may_become_known_late_or_never(kie: Kie) -> None:
+    await kie.control("settings", task_seconds=0, render="shared")
+    url = await kie.upload(four_colours())
+    await kie.control("faults", kind="late_known", answers=3)
+    created = await kie.submit(KLING, with_image(KLING, {"duration": "3"}, url))
+    answers = [await kie.asked(created["data"]["taskId"]) for _ in range(4)]
+    assert [answer["code"] for answer in answers] == [422, 422, 422, 200]
+    async with listening() as (hook, listener):
+        await kie.control("faults", kind="lost")
+        created = await kie.submit(KLING, with_image(KLING, {"duration": "3"}, url), callBackUrl=hook)
+        await kie.over()
+        assert (await kie.asked(created["data"]["taskId"]))["msg"] == "recordInfo is null"
+        assert listener.received == []
 
 
 async def test_a_dropped_answer_leaves_one_task_behind(kie: Kie) -> None:
@@ -576,7 +928,7 @@ async def runner(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Proces
 
 async def test_the_runner_tells_its_addresses_and_ends_at_once_with_a_poll_open(tmp_path: Path) -> None:
     async with runner("--state", str(tmp_path)) as (process, told), httpx2.AsyncClient(trust_env=False) as client:
-        assert set(told) == {"telegram", "kie", "openai"}
+        assert set(told) == {"telegram", "kie", "fal", "openai"}
         assert told["openai"].endswith("/openai/v1")
         poll = asyncio.create_task(
             client.get(f"{told['telegram']}/bot1:token/getUpdates", params={"timeout": 50}, timeout=60)

@@ -17,7 +17,10 @@ from neurocards.addresses import callback_key, callback_url, webhook_secret, web
 from neurocards.db import generations, jobs
 from neurocards.db.connection import Database
 from neurocards.db.jobs import Job
+from neurocards.providers.fal_callbacks import FalCallbacks
+from neurocards.providers.kie_callbacks import KieCallbacks
 from neurocards.web import build_hooks, serve
+from neurocards.web.hooks import CallbackReader
 from shop import claim, new_order
 
 TOKEN = f"4242424:{'b' * 35}"
@@ -39,8 +42,8 @@ class Door:
     def webhook(self) -> str:
         return webhook_url(self.base, SECRET)
 
-    def callback(self, attempt_id: UUID) -> str:
-        return callback_url(self.base, KEY, attempt_id)
+    def callback(self, attempt_id: UUID, provider: str = "kie") -> str:
+        return callback_url(self.base, KEY, provider, attempt_id)
 
     async def deliver(self, update: object, *, secret: str = SECRET) -> int:
         """The status with which an update of Telegram is answered."""
@@ -92,9 +95,19 @@ class Doorway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
 
-    def open(self, database: Database, client: httpx2.AsyncClient, *, kie_webhook_key: str | None = None) -> Door:
-        """The hooks of one shop live here now."""
-        self.app = build_hooks(database, webhook_secret=SECRET, callback_key=KEY, kie_webhook_key=kie_webhook_key)
+    def open(
+        self,
+        database: Database,
+        client: httpx2.AsyncClient,
+        *,
+        kie_webhook_key: str | None = None,
+        fal: FalCallbacks | None = None,
+    ) -> Door:
+        """The hooks of one shop live here now. Without a reader for fal nobody listens to it."""
+        readers: dict[str, CallbackReader] = {"kie": KieCallbacks(kie_webhook_key)}
+        if fal is not None:
+            readers["fal"] = fal
+        self.app = build_hooks(database, webhook_secret=SECRET, callback_key=KEY, readers=readers)
         return Door(self.base, database, client)
 
 
@@ -114,7 +127,7 @@ async def listening(port: int, serving: "asyncio.Task[None]") -> None:
     await serving
 
 
-async def intended(database: Database) -> tuple[UUID, Job]:
+async def intended(database: Database, *, provider: str = "kie") -> tuple[UUID, Job]:
     """An attempt whose submit is about to leave, and the job under whose lease."""
     order_id = await new_order(database)
     async with database.transaction() as tx:
@@ -124,14 +137,14 @@ async def intended(database: Database) -> tuple[UUID, Job]:
     async with database.transaction() as tx:
         await generations.begin(tx, job.subject_id, deadline_seconds=3600)
         await generations.intend(
-            tx, job.subject_id, attempt_id=attempt_id, provider="kie", model="m", lease_number=job.lease_number
+            tx, job.subject_id, attempt_id=attempt_id, provider=provider, model="m", lease_number=job.lease_number
         )
     return attempt_id, job
 
 
-async def waiting(database: Database, *, task_id: str | None = None) -> UUID:
+async def waiting(database: Database, *, task_id: str | None = None, provider: str = "kie") -> UUID:
     """An attempt whose job lies in the queue for an hour; without a task its answer was lost."""
-    attempt_id, job = await intended(database)
+    attempt_id, job = await intended(database, provider=provider)
     async with database.transaction() as tx:
         if task_id is not None:
             await generations.record_task(tx, attempt_id, task_id)

@@ -17,6 +17,7 @@ from neurocards.addresses import callback_key, callback_url, webhook_path_token,
 from neurocards.db import callbacks, generations, jobs
 from neurocards.db.connection import APP_ROLE, Database
 from neurocards.domain.tasks import Accepted
+from neurocards.providers.keys import labelled
 from neurocards.providers.kie import Kie
 from neurocards.settings import Settings
 from neurocards.web import CannotListen, serve
@@ -47,7 +48,7 @@ async def test_t02_f56_a_forged_callback_changes_nothing(door: Door) -> None:
     before = await everything(door)
     path, mac = door.callback(attempt_id).rsplit("/", 1)
     other_mac = door.callback(other_id).rsplit("/", 1)[1]
-    foreign = callback_url(door.base, callback_key(f"1:{'c' * 35}"), attempt_id)
+    foreign = callback_url(door.base, callback_key(f"1:{'c' * 35}"), "kie", attempt_id)
     for url in (
         f"{path}/{mac[:-1]}",
         f"{path}/{mac}A",
@@ -186,9 +187,9 @@ async def test_a_callback_for_an_attempt_that_is_not_there_changes_nothing(door:
 async def test_a_hint_is_news_once_and_needs_no_more_rights_than_the_shop_has(door: Door, dsn: str) -> None:
     attempt_id = await waiting(door.database)
     async with Database(dsn, connections=2, role=APP_ROLE) as database:
-        assert await database.run(lambda tx: callbacks.hint(tx, attempt_id, None))
-        assert await database.run(lambda tx: callbacks.hint(tx, attempt_id, "task-1"))
-        assert not await database.run(lambda tx: callbacks.hint(tx, attempt_id, "task-1"))
+        assert await database.run(lambda tx: callbacks.hint(tx, attempt_id, None, provider="kie"))
+        assert await database.run(lambda tx: callbacks.hint(tx, attempt_id, "task-1", provider="kie"))
+        assert not await database.run(lambda tx: callbacks.hint(tx, attempt_id, "task-1", provider="kie"))
 
 
 async def test_a_database_that_hangs_is_answered_for_within_a_second_and_the_callback_repeated(door: Door) -> None:
@@ -222,11 +223,12 @@ async def test_t32_a_thousand_forged_posts_write_no_row(door: Door) -> None:
 async def test_the_provider_itself_calls_back_and_tells_whose_task_it_is(door: Door, simulators: Simulators) -> None:
     attempt_id = await waiting(door.database)
     url = door.callback(attempt_id)
-    kie = Kie(api_url=simulators.kie, upload_url=simulators.kie, api_key="test-key")
+    kie = Kie(api_url=simulators.kie, upload_url=simulators.kie, keys=labelled("kie", ["test-key"]))
     try:
         submission = await kie.submit(
             KLING,
             {"image_urls": ["http://127.0.0.1:1/x.jpg"], "duration": "3", "prompt": "A cup."},
+            key="",
             limit_seconds=10,
             callback_url=url,
         )
@@ -234,18 +236,19 @@ async def test_the_provider_itself_calls_back_and_tells_whose_task_it_is(door: D
         async with asyncio.timeout(20):
             while await door.rows(HINTS) != [(submission.task_id,)]:  # noqa: ASYNC110 (the provider sets no event)
                 await asyncio.sleep(0.02)
-        assert await kie.made_for(submission.task_id, url)
-        assert not await kie.made_for(submission.task_id, url[:-1])
-        assert not await kie.made_for(submission.task_id, door.callback(uuid4()))
-        assert not await kie.made_for("no-such-task", url)
+        assert await kie.made_for(submission.task_id, url, key="", model=KLING)
+        assert not await kie.made_for(submission.task_id, url[:-1], key="", model=KLING)
+        assert not await kie.made_for(submission.task_id, door.callback(uuid4()), key="", model=KLING)
+        assert not await kie.made_for("no-such-task", url, key="", model=KLING)
         unnamed = await kie.submit(
             KLING,
             {"image_urls": ["http://127.0.0.1:1/x.jpg"], "duration": "3", "prompt": "A cup."},
+            key="",
             limit_seconds=10,
             callback_url=None,
         )
         assert isinstance(unnamed, Accepted)
-        assert not await kie.made_for(unnamed.task_id, url)
+        assert not await kie.made_for(unnamed.task_id, url, key="", model=KLING)
     finally:
         await kie.close()
 
@@ -364,8 +367,8 @@ async def test_stopping_does_not_wait_for_ever(
 
 def test_every_process_derives_the_same_addresses_and_no_path_shows_a_secret() -> None:
     attempt_id = UUID(int=7)
-    url = callback_url("https://shop.example", KEY, attempt_id)
-    assert url == callback_url("https://shop.example", callback_key(TOKEN), attempt_id)
+    url = callback_url("https://shop.example", KEY, "kie", attempt_id)
+    assert url == callback_url("https://shop.example", callback_key(TOKEN), "kie", attempt_id)
     assert url.startswith(f"https://shop.example/hooks/kie/{attempt_id}/")
     secret = webhook_secret(TOKEN)
     assert webhook_url("https://shop.example", secret).endswith(f"/hooks/telegram/{webhook_path_token(secret)}")

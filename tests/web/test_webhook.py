@@ -35,7 +35,7 @@ def update(number: int = 1, *, text: str = "hi") -> Json:
 async def webhook(shop: Shop, doorway: Doorway) -> AsyncIterator[Registration]:
     """The registration of the shop's bot with the simulated Telegram; its hooks are served."""
     secret = webhook_secret(shop.token)
-    doorway.app = build_hooks(shop.database, webhook_secret=secret, callback_key=KEY, kie_webhook_key=None)
+    doorway.app = build_hooks(shop.database, webhook_secret=secret, callback_key=KEY, readers={})
     yield Registration(shop.bot, public_url=doorway.base, secret=secret, look_seconds=0.02)
     await shop.bot.delete_webhook()
 

@@ -3,6 +3,7 @@
 Every screen but help replaces the one before it in the same message, and has a way back.
 """
 
+from collections import Counter
 from datetime import date
 from html import escape
 from itertools import groupby
@@ -112,7 +113,7 @@ def help_page(language: str, catalogue: Catalogue, support: str | None) -> Scree
     text = translate(
         language,
         "help",
-        length=translate(language, "seconds", seconds=catalogue.model.seconds),
+        length=translate(language, "seconds", seconds=max(one.seconds for one in catalogue.templates.values())),
         price=_prices(language, catalogue),
     )
     if support is None:
@@ -254,19 +255,23 @@ def _template(language: str, template_id: str) -> str:
 
 
 def _prices(language: str, catalogue: Catalogue) -> str:
-    """What one video costs: once where every template costs the same."""
-    templates = catalogue.templates.values()
-    prices = {template.price_credits for template in templates}
-    if len(prices) == 1:
-        return credits_text(language, prices.pop())
+    """What one video costs: what most templates cost, and each other price with the templates that have it."""
+    prices = Counter(template.price_credits for template in catalogue.templates.values())
+    usual = max(prices, key=lambda price: (prices[price], -price))
     return ", ".join(
-        translate(
+        credits_text(language, price)
+        if price == usual
+        else translate(
             language,
             "help-price",
-            price=credits_text(language, template.price_credits),
-            template=template_name(language, template.id),
+            price=credits_text(language, price),
+            template=", ".join(
+                template_name(language, template.id)
+                for template in catalogue.templates.values()
+                if template.price_credits == price
+            ),
         )
-        for template in templates
+        for price in sorted(prices)
     )
 
 

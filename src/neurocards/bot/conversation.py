@@ -4,6 +4,8 @@ People send things as they like: a photo with its description, both at once, an 
 Handlers may run twice for one update: each is safe to repeat. No connection is held while Telegram is called.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -60,10 +62,10 @@ class Conversation:
         await self._questions.ask(bot, customer)
 
     async def cancel(self, _message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
-        """Forget the draft and its photo."""
+        """Forget the draft and its photos."""
         draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id))
         if draft is not None:
-            await self._forget_photo(draft)
+            await self._pictures.forget(*draft.photo_keys)
             await disarm_message(bot, customer.telegram_id, draft.question_message_id)
         words = "cancelled" if draft is not None or repeated else "nothing-to-cancel"
         await send(bot, customer.telegram_id, Screen(translate(customer.language, words)))
@@ -72,16 +74,26 @@ class Conversation:
         self, message: Message, picture: Picture, event_update: Update, bot: Bot, customer: Customer
     ) -> None:
         """A photo begins a draft, or fills the one that lacks it; a bad one changes nothing."""
-        album = await self._album_before(message, event_update, customer)
-        if album is not None and await self._is_taken(message, album, bot, customer):
-            return
         photo_key = _photo_key(bot, message.chat.id, message.message_id, int(message.date.timestamp()))
+        album = await self._album_before(message, event_update, customer)
+        earlier = [_photo_key(bot, message.chat.id, *picture) for picture in album.pictures] if album else []
+        if await self._is_taken(message, photo_key, earlier, bot, customer):
+            return
         try:
             await self._pictures.keep(bot, picture, photo_key)
         except BadPhoto as bad:
             await self._refuse(bot, customer, screens.photo_refused(customer.language, bad.code))
             return
         words = await self._words_with(message, event_update, customer)
+        question, draft = await self._questions.current(customer)
+        if draft is not None and _is_second(draft, question, photo_key):
+            line = ""
+            if album is not None:
+                line = translate(
+                    customer.language, "album-first-two" if draft.photo_key in earlier else "album-first-good"
+                )
+            await self._take_second(bot, customer, draft, picture=picture, photo_key=photo_key, words=words, line=line)
+            return
         too_long = words is not None and len(words.text) > MAX_DESCRIPTION_CHARACTERS
 
         async def begin(tx: Transaction) -> tuple[bool, Draft | None]:
@@ -97,9 +109,11 @@ class Conversation:
             return
         replaced = before is not None and before.photo_key not in (None, photo_key)
         if before is not None and replaced:
-            await self._forget_photo(before)
+            await self._pictures.forget(*before.photo_keys)
         lines = [translate(customer.language, "photo-anew" if replaced else "photo-taken")]
-        if album is not None:
+        # Whose template is known and takes two gets the next picture of the album as the second.
+        takes_two = before is not None and not replaced and self._questions.takes_two(before)
+        if album is not None and not takes_two:
             lines.append(translate(customer.language, "album-first-only"))
         if too_long:
             lines.append(translate(customer.language, "words-too-long", limit=MAX_DESCRIPTION_CHARACTERS))
@@ -109,6 +123,38 @@ class Conversation:
         await self._questions.ask(bot, customer, line=" ".join(lines))
         if before is not None and replaced:
             await disarm_message(bot, customer.telegram_id, before.question_message_id)
+
+    async def _take_second(
+        self,
+        bot: Bot,
+        customer: Customer,
+        draft: Draft,
+        *,
+        picture: Picture,
+        photo_key: str,
+        words: Words | None,
+        line: str,
+    ) -> None:
+        """The second photo of a draft, once; words that come with it are written to the description, or added to it."""
+        told = _described(customer.language, draft, words) if words is not None else None
+
+        async def take(tx: Transaction) -> bool:
+            if await orders.has_photo(tx, photo_key):
+                return False
+            if picture.is_photo:
+                await photos.keep_file_id(tx, photo_key, picture.file_id)
+            taken = await drafts.answer(tx, draft.order_id, second_photo_key=photo_key)
+            if taken is not None and told is not None and told.text is not None:
+                await drafts.describe(tx, draft.order_id, told.text, message_id=told.message_id)
+            return True
+
+        if not await self._database.run(take):
+            # Handled before: it was ordered while we were away.
+            return
+        lines = [translate(customer.language, "second-photo-taken"), line]
+        if told is not None and draft.second_photo_key is None:
+            lines.append(told.line)
+        await self._questions.ask(bot, customer, line=" ".join(filter(None, lines)))
 
     async def text(self, message: Message, bot: Bot, customer: Customer, repeated: bool = False) -> None:
         """The answer to the question that is open, or a description that comes early."""
@@ -122,7 +168,7 @@ class Conversation:
             await self._questions.ask(bot, customer)
             return
         match question:
-            case Question.PHOTO | Question.TEMPLATE | Question.DESCRIPTION | Question.SCRIPT:
+            case Question.PHOTO | Question.TEMPLATE | Question.SECOND_PHOTO | Question.DESCRIPTION | Question.SCRIPT:
                 await self._describe(bot, customer, draft, question, Words(words, message.message_id))
             case Question.WISHES:
                 await self._wish(bot, customer, draft, words)
@@ -139,7 +185,7 @@ class Conversation:
         if draft is None:
             return
         photo_key = _photo_key(bot, message.chat.id, message.message_id, int(message.date.timestamp()))
-        if draft.description is None and draft.photo_key == photo_key and words:
+        if draft.description is None and photo_key in draft.photo_keys and words:
             # A photo that has been given its words later.
             question = self._questions.open(draft)
             await self._describe(bot, customer, draft, question, Words(words, message.message_id))
@@ -200,22 +246,29 @@ class Conversation:
             lambda tx: updates.album_before(tx, update.update_id, customer.telegram_id, group)
         )
 
-    async def _is_taken(self, message: Message, album: Album, bot: Bot, customer: Customer) -> bool:
-        """Whether an earlier picture of the album was good; then only the words below this one count."""
-        keys = [_photo_key(bot, message.chat.id, message_id, date) for message_id, date in album.pictures]
+    async def _is_taken(
+        self, message: Message, photo_key: str, earlier: Sequence[str], bot: Bot, customer: Customer
+    ) -> bool:
+        """Whether the album of this picture has given what is needed; then only the words below this one count.
+
+        `earlier` are the photos before it in its album. Where the first photo is one of them and a second is wanted,
+        this may be it.
+        """
 
         async def find(tx: Transaction) -> tuple[str | None, Draft | None]:
             draft = await drafts.find(tx, customer.id)
-            for key in keys:
-                if (draft is not None and draft.photo_key == key) or await orders.has_photo(tx, key):
+            for key in earlier:
+                if (draft is not None and key in draft.photo_keys) or await orders.has_photo(tx, key):
                     return key, draft
             return None, draft
 
         taken, draft = await self._database.run(find)
-        if taken is None:
+        if taken is None or (draft is not None and photo_key in draft.photo_keys):
+            return False
+        if draft is not None and draft.photo_key == taken and self._questions.open(draft) is Question.SECOND_PHOTO:
             return False
         words = (message.caption or "").strip()
-        if draft is not None and draft.photo_key == taken and draft.description is None and words:
+        if draft is not None and taken in draft.photo_keys and draft.description is None and words:
             question = self._questions.open(draft)
             await self._describe(bot, customer, draft, question, Words(words, message.message_id))
         return True
@@ -236,18 +289,14 @@ class Conversation:
 
     async def _describe(self, bot: Bot, customer: Customer, draft: Draft, question: Question, words: Words) -> None:
         """Write the description, or add to it; before it is asked for, say so."""
-        added = draft.description is not None
-        text = f"{draft.description}\n{words.text}" if added else words.text
-        if len(text) > MAX_DESCRIPTION_CHARACTERS:
-            key = "extension-too-long" if added else "too-long"
-            told = translate(customer.language, key, length=len(text), limit=MAX_DESCRIPTION_CHARACTERS)
-            await self._questions.ask(bot, customer, line=told)
+        told = _described(customer.language, draft, words)
+        text = told.text
+        if text is None:
+            await self._questions.ask(bot, customer, line=told.line)
             return
-        message_id = None if added else words.message_id
-        await self._database.run(lambda tx: drafts.describe(tx, draft.order_id, text, message_id=message_id))
-        early = question in (Question.PHOTO, Question.TEMPLATE)
-        line = translate(customer.language, "words-added" if added else "words-noted") if early else ""
-        await self._questions.ask(bot, customer, line=line)
+        await self._database.run(lambda tx: drafts.describe(tx, draft.order_id, text, message_id=told.message_id))
+        early = question in (Question.PHOTO, Question.TEMPLATE, Question.SECOND_PHOTO)
+        await self._questions.ask(bot, customer, line=told.line if early else "")
 
     async def _wish(self, bot: Bot, customer: Customer, draft: Draft, words: str) -> None:
         if len(words) > MAX_WISHES_CHARACTERS:
@@ -261,11 +310,13 @@ class Conversation:
 
     async def _refuse(self, bot: Bot, customer: Customer, refusal: Screen) -> None:
         """Say what is wrong; an open draft goes on where it stands."""
-        question, _ = await self._questions.current(customer)
-        if question is Question.PHOTO:
+        question, draft = await self._questions.current(customer)
+        if draft is None or question is Question.PHOTO:
             await send(bot, customer.telegram_id, refusal)
+        elif question is Question.SECOND_PHOTO:
+            await self._questions.ask(bot, customer, line=refusal.text)
         else:
-            kept = translate(customer.language, "photo-kept")
+            kept = translate(customer.language, "photo-kept", photos=len(draft.photo_keys))
             await self._questions.ask(bot, customer, line=f"{refusal.text} {kept}")
 
     async def _surprise(self, bot: Bot, customer: Customer, question: Question, kind: Kind) -> None:
@@ -277,10 +328,6 @@ class Conversation:
             await send(bot, customer.telegram_id, Screen(line))
         else:
             await self._questions.ask(bot, customer, line=line)
-
-    async def _forget_photo(self, draft: Draft) -> None:
-        if draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
 
 
 async def with_picture(message: Message) -> dict[str, Picture] | bool:
@@ -297,11 +344,38 @@ async def _begin(tx: Transaction, customer: Customer, photo_key: str, words: Wor
     if draft is not None and draft.photo_key is None:
         await drafts.answer(tx, draft.order_id, photo_key=photo_key)
     else:
-        choices = drafts.Choices(photo_key=photo_key, template=None, description=None, wishes=None, count=None)
+        choices = drafts.Choices(
+            photo_key=photo_key, second_photo_key=None, template=None, description=None, wishes=None, count=None
+        )
         draft = await drafts.begin(tx, customer.id, order_id=uuid5(NAMESPACE_URL, photo_key), choices=choices)
     if words is not None:
         await drafts.describe(tx, draft.order_id, words.text, message_id=words.message_id)
     return before
+
+
+def _is_second(draft: Draft, question: Question, photo_key: str) -> bool:
+    """Whether a photo is the draft's second one, or is to become it. The first one, handled again, is not."""
+    return draft.second_photo_key == photo_key or (question is Question.SECOND_PHOTO and draft.photo_key != photo_key)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A draft's description with further words, and the line that says so. `text` is None where it is too long."""
+
+    text: str | None
+    message_id: int | None
+    line: str
+
+
+def _described(language: str, draft: Draft, words: Words) -> _Described:
+    added = draft.description is not None
+    text = f"{draft.description}\n{words.text}" if added else words.text
+    if len(text) > MAX_DESCRIPTION_CHARACTERS:
+        key = "extension-too-long" if added else "too-long"
+        return _Described(None, None, translate(language, key, length=len(text), limit=MAX_DESCRIPTION_CHARACTERS))
+    # What was put together from several messages is not replaced by an edit of one.
+    message_id = None if added else words.message_id
+    return _Described(text, message_id, translate(language, "words-added" if added else "words-noted"))
 
 
 def _photo_key(bot: Bot, chat_id: int, message_id: int, date: int) -> str:

@@ -163,7 +163,7 @@ class Handling:
             case FailureKind.TEMPORARY | FailureKind.OUTAGE if update.waited_seconds < PATIENCE_SECONDS:
                 pause = min(30.0, max(1.0, update.waited_seconds))
                 return PutBack(pause, str(trouble), spends_attempt=False)
-            case FailureKind.TEMPORARY | FailureKind.OUTAGE | FailureKind.PERMANENT:
+            case FailureKind.TEMPORARY | FailureKind.OUTAGE | FailureKind.PERMANENT | FailureKind.UNSUITED:
                 return await self._spend(update, str(trouble))
             case _:
                 assert_never(trouble.kind)

@@ -1,6 +1,6 @@
 """Carries notices to Telegram: the status card, the video as a real video, the reason for none."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 
@@ -16,6 +16,7 @@ from neurocards.bot.pictures import Pictures
 from neurocards.bot.screens import Screen
 from neurocards.bot.trouble import translated
 from neurocards.db.connection import Database
+from neurocards.domain.catalogue import Model
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.generations import Generation, GenerationState
 from neurocards.notices import Sent, Story
@@ -36,14 +37,16 @@ log = structlog.get_logger()
 class TelegramMessenger:
     """Satisfies `notices.Messenger`: raises Failure or Unreachable, nothing else of Telegram or of the store."""
 
-    def __init__(self, bot: Bot, database: Database, store: Store) -> None:
+    def __init__(self, bot: Bot, database: Database, store: Store, models: Mapping[str, Model]) -> None:
+        """`models` are the profiles by id: customers read their plain names."""
         self._bot = bot
+        self._models = models
         self._store = store
         self._pictures = Pictures(database, store)
 
     async def show_status(self, story: Story) -> Sent:
         """Edit the order's card, or send a new one where it is gone; nothing where it says this already."""
-        screen, card = stories.status(story), story.order.card_message_id
+        screen, card = stories.status(story, self._models), story.order.card_message_id
         if card is not None and story.order.card_text == screen.gist:
             return Sent(card, card_text=screen.gist, changed=False)
         with translated():

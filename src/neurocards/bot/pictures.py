@@ -66,10 +66,11 @@ class Pictures:
                 await asyncio.to_thread(check_photo, content)
             await self._store.put(key, content)
 
-    async def forget(self, key: str) -> None:
-        """Remove a picture that a draft leaves behind, unless an order still needs it."""
-        if await self._database.run(lambda tx: photos.forget(tx, key)):
-            await self._store.delete(key)
+    async def forget(self, *keys: str) -> None:
+        """Remove what a draft leaves behind, unless an order or a draft still needs it."""
+        for key in keys:
+            if await self._forgotten(key):
+                await self._store.delete(key)
 
     async def show(self, bot: Bot, chat_id: int, screen: Screen) -> int:
         """Send the screen, as the caption of its photo where it has one; returns the message's id.
@@ -110,6 +111,9 @@ class Pictures:
             file_id = message.photo[-1].file_id
             await self._database.run(lambda tx: photos.keep_file_id(tx, key, file_id))
         return message.message_id
+
+    async def _forgotten(self, key: str) -> bool:
+        return await self._database.run(lambda tx: photos.forget(tx, key))
 
     async def _download(self, bot: Bot, picture: Picture) -> bytes:
         try:

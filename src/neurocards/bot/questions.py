@@ -9,8 +9,9 @@ from neurocards.bot.pictures import Pictures
 from neurocards.db import drafts, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
-from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import ANSWER, Draft, Question, next_question
+from neurocards.domain.catalogue import Catalogue, Template
+from neurocards.domain.orders import ANSWER, Draft, Question, next_question, question_before
+from neurocards.domain.routing import Choice
 from neurocards.texts import translate
 
 
@@ -29,10 +30,11 @@ class Questions:
         The buttons of the question before are taken off, unless it is the message `settled`, which has none any more.
         """
 
-        async def read(tx: Transaction) -> Draft | None:
-            return await self._saleable(tx, await drafts.find(tx, customer.id))
+        async def read(tx: Transaction) -> tuple[Draft | None, str | None]:
+            draft = await self._saleable(tx, await drafts.find(tx, customer.id))
+            return draft, await self._made_with(tx, draft)
 
-        draft = await self._database.run(read)
+        draft, made_with = await self._database.run(read)
         question = self.open(draft)
         if draft is None and not line:
             line = await self.in_work(customer)
@@ -43,6 +45,7 @@ class Questions:
             self._catalogue,
             available_credits=customer.available_credits,
             support=self._support,
+            made_with=made_with,
         )
         message_id = await self._pictures.show(bot, customer.telegram_id, screen.after(line))
         if draft is None:
@@ -64,17 +67,41 @@ class Questions:
 
     def open(self, draft: Draft | None) -> Question:
         """The question that is open for a draft."""
-        return next_question(draft, self._catalogue.templates.get(draft.template or "") if draft else None)
+        return next_question(draft, self._template(draft) if draft else None)
+
+    def before(self, draft: Draft) -> Question | None:
+        """The question that Back leads to from the open one."""
+        return question_before(self.open(draft), self._template(draft))
 
     def is_script(self, draft: Draft) -> bool:
         """Whether the draft's description is the customer's own script."""
-        template = self._catalogue.templates.get(draft.template or "")
+        template = self._template(draft)
         return template is not None and template.own_words
+
+    def takes_two(self, draft: Draft) -> bool:
+        """Whether the draft's template takes a second photo."""
+        template = self._template(draft)
+        return template is not None and template.photos > 1
+
+    def spare_photo(self, draft: Draft) -> str | None:
+        """The second photo of a draft whose template has no use for it."""
+        return None if draft.template is None or self.takes_two(draft) else draft.second_photo_key
 
     async def current(self, customer: Customer) -> tuple[Question, Draft | None]:
         """The question that is open, and the draft it is about."""
         draft = await self._database.run(lambda tx: drafts.find(tx, customer.id))
         return self.open(draft), draft
+
+    def _template(self, draft: Draft) -> Template | None:
+        """The draft's template; None where it has none, or one that is sold no more."""
+        return self._catalogue.templates.get(draft.template or "")
+
+    async def _made_with(self, tx: Transaction, draft: Draft | None) -> str | None:
+        """The name of the model that would make a complete draft, if somebody can."""
+        if draft is None or self.open(draft) is not Question.CONFIRMATION:
+            return None
+        found = await ordering.offer(tx, self._catalogue, self._catalogue.templates[draft.template or ""])
+        return found.model.title if isinstance(found, Choice) else None
 
     async def _saleable(self, tx: Transaction, draft: Draft | None) -> Draft | None:
         """The draft as it can be ordered now.

@@ -54,8 +54,8 @@ class Repeats:
             return replaced
 
         replaced = await self._database.run(begin)
-        if replaced is not None and replaced.photo_key is not None:
-            await self._pictures.forget(replaced.photo_key)
+        if replaced is not None:
+            await self._pictures.forget(*replaced.photo_keys)
         await answer(query)
         line = translate(customer.language, "earlier-forgotten") if replaced is not None else ""
         await self._questions.ask(bot, customer, line=line)
@@ -90,6 +90,7 @@ def _known(order: Order, what: Repeat) -> drafts.Choices:
     """What a new draft takes over from an order."""
     everything = drafts.Choices(
         photo_key=order.photo_key,
+        second_photo_key=order.second_photo_key,
         template=order.template,
         description=order.description,
         wishes=order.wishes,
@@ -101,6 +102,6 @@ def _known(order: Order, what: Repeat) -> drafts.Choices:
         case Repeat.PRODUCT:
             return {**everything, "template": None, "wishes": None, "count": None}
         case Repeat.ALL_BUT_PHOTO:
-            return {**everything, "photo_key": None}
+            return {**everything, "photo_key": None, "second_photo_key": None}
         case Repeat.ALL_BUT_WORDS:
             return {**everything, "description": None, "wishes": None}

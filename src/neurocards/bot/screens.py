@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
+from math import ceil
 from typing import assert_never
 from uuid import UUID
 
@@ -16,9 +17,9 @@ from neurocards.domain.orders import (
     Question,
 )
 from neurocards.media.photos import PhotoFault
-from neurocards.texts import LANGUAGES, translate
+from neurocards.texts import LANGUAGES, BadTexts, translate
 
-CARD_DESCRIPTION_CHARACTERS = 350
+CARD_DESCRIPTION_CHARACTERS = 260
 CARD_WISHES_CHARACTERS = 150
 
 
@@ -180,13 +181,19 @@ def ask(
     *,
     available_credits: int,
     support: str | None,
+    made_with: str | None = None,
 ) -> Screen:
-    """The question that comes next for this draft, whose template, if chosen, is on sale."""
+    """The question that comes next for this draft, whose template, if chosen, is on sale.
+
+    `made_with` is the plain name of the model that would make it, None where nobody can at the moment.
+    """
     if draft is None or question is Question.PHOTO:
         return ask_photo(language, draft)
     match question:
         case Question.TEMPLATE:
             return choose_template(language, draft.order_id, catalogue.templates)
+        case Question.SECOND_PHOTO:
+            return ask_second_photo(language, draft.order_id, _template(draft, catalogue))
         case Question.DESCRIPTION:
             return ask_description(language, draft.order_id, _template(draft, catalogue))
         case Question.WISHES:
@@ -200,50 +207,55 @@ def ask(
                 language,
                 draft,
                 template=_template(draft, catalogue),
-                seconds=catalogue.model.seconds,
                 available_credits=available_credits,
                 support=support,
+                made_with=made_with,
             )
         case _:
             assert_never(question)
 
 
 def choose_template(language: str, order_id: UUID, templates: Mapping[str, Template]) -> Screen:
-    """Every template on sale: its name and a line about it."""
-    lines = [
-        translate(
-            language,
-            "template-line",
-            name=template_name(language, template),
-            about=translate(language, f"template-{template}-about"),
-        )
+    """Every template on sale: its name and a line about it; two buttons in a row, so that the text stays in view.
+
+    What costs more than the others says its price.
+    """
+    least = min((template.price_credits for template in templates.values()), default=0)
+    lines = [_template_line(language, template, least_credits=least) for template in templates.values()]
+    choices = [
+        Button(template_name(language, template), Action(Verb.CHOOSE_TEMPLATE, order_id, template), Style.PRIMARY)
         for template in templates
     ]
     return Screen(
         translate(language, "choose-template", templates="\n".join(lines)),
         (
-            *(
-                (
-                    Button(
-                        template_name(language, template),
-                        Action(Verb.CHOOSE_TEMPLATE, order_id, template),
-                        Style.PRIMARY,
-                    ),
-                )
-                for template in templates
-            ),
+            *(tuple(choices[first : first + 2]) for first in range(0, len(choices), 2)),
             _ways_out(language, order_id, Question.TEMPLATE),
         ),
     )
 
 
+def ask_second_photo(language: str, order_id: UUID, template: Template) -> Screen:
+    """The picture at which the video ends."""
+    return Screen(
+        translate(
+            language,
+            "ask-second-photo",
+            template=template_name(language, template.id),
+            wanted=_second_photo_wanted(language, template.id),
+        ),
+        (_ways_out(language, order_id, Question.SECOND_PHOTO),),
+    )
+
+
 def ask_description(language: str, order_id: UUID, template: Template) -> Screen:
-    """What the product is, or for the customer's own script, what should happen."""
+    """What the product is, or for the customer's own script, what should happen; with an example."""
     return Screen(
         translate(
             language,
             "ask-scenario" if template.own_words else "ask-description",
             template=template_name(language, template.id),
+            sample=translate(language, f"template-{template.id}-sample"),
             limit=MAX_DESCRIPTION_CHARACTERS,
         ),
         (_ways_out(language, order_id, Question.DESCRIPTION),),
@@ -310,17 +322,20 @@ def card(
     draft: Draft,
     *,
     template: Template,
-    seconds: int,
     available_credits: int,
     support: str | None,
+    made_with: str | None,
 ) -> Screen:
     """The complete draft with its photo: what its Confirm button orders, and what that costs."""
     count = draft.count or 0
     total = count * template.price_credits
+    size = with_model(language, size_text(language, count, template.seconds), made_with)
+    if template.photos > 1:
+        size = "\n".join([size, translate(language, "card-two-photos")])
     told = {
         "template": template_name(language, template.id),
         "description": _shortened(draft.description or "", CARD_DESCRIPTION_CHARACTERS),
-        "size": size_text(language, count, seconds),
+        "size": size,
         "price": credits_text(language, total),
         "money": _money(language, total, available_credits, support),
     }
@@ -346,7 +361,7 @@ def card(
     )
 
 
-def chosen(language: str, question: Question, draft: Draft, seconds: int) -> Screen:
+def chosen(language: str, question: Question, draft: Draft, catalogue: Catalogue) -> Screen:
     """What is left of a question that a button has answered: one line that says the answer."""
     match question:
         case Question.TEMPLATE:
@@ -357,8 +372,9 @@ def chosen(language: str, question: Question, draft: Draft, seconds: int) -> Scr
         case Question.SCRIPT:
             return Screen(translate(language, "chosen-script"))
         case Question.COUNT:
-            return Screen(translate(language, "chosen-count", size=size_text(language, draft.count or 0, seconds)))
-        case Question.PHOTO | Question.DESCRIPTION | Question.CONFIRMATION:
+            size = size_text(language, draft.count or 0, _template(draft, catalogue).seconds)
+            return Screen(translate(language, "chosen-count", size=size))
+        case Question.PHOTO | Question.SECOND_PHOTO | Question.DESCRIPTION | Question.CONFIRMATION:
             raise ValueError(f"{question} is not answered by a button")
         case _:
             assert_never(question)
@@ -390,6 +406,13 @@ def not_enough(language: str, *, total_credits: int, available_credits: int) -> 
     )
 
 
+def closed(language: str, seconds: float | None) -> str:
+    """The alert that nothing is sold at the moment, and for how long, in minutes rounded up."""
+    if seconds is None:
+        return translate(language, "closed")
+    return translate(language, "closed-for", minutes=max(1, ceil(seconds / 60)))
+
+
 def credits_text(language: str, credits: int) -> str:
     """An amount in words: 1 credit, 5 credits."""
     return translate(language, "credits", credits=credits)
@@ -401,9 +424,34 @@ def size_text(language: str, count: int, seconds: int) -> str:
     return translate(language, "videos-of-seconds", videos=count, length=length)
 
 
+def with_model(language: str, size: str, model: str | None) -> str:
+    """How much video, and what makes it where that is known: 1 video, 10 seconds · Kling 3.0 Turbo."""
+    return (
+        size if model is None else translate(language, "size-with-model", size=size, model=escape(model, quote=False))
+    )
+
+
 def template_name(language: str, template_id: str) -> str:
     """What a template is called."""
     return translate(language, f"template-{template_id}-name")
+
+
+def _template_line(language: str, template: Template, *, least_credits: int) -> str:
+    told = {
+        "name": template_name(language, template.id),
+        "about": translate(language, f"template-{template.id}-about"),
+    }
+    if template.price_credits == least_credits:
+        return translate(language, "template-line", **told)
+    return translate(language, "template-line-with-price", **told, price=credits_text(language, template.price_credits))
+
+
+def _second_photo_wanted(language: str, template_id: str) -> str:
+    """What the second photo should show. A template of an operator's own may have no words for it."""
+    try:
+        return translate(language, f"template-{template_id}-second-photo")
+    except BadTexts:
+        return translate(language, "second-photo-wanted")
 
 
 def _ways_out(language: str, order_id: UUID, question: Question) -> tuple[Button, Button]:

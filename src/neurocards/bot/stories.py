@@ -1,9 +1,23 @@
 """An order on its way, as its customer sees it: the status card, what stands below a video, the reason for none."""
 
 import math
+from collections.abc import Mapping
 from enum import IntEnum
+from html import escape
 
-from neurocards.bot.screens import Action, Button, Repeat, Screen, Style, Verb, credits_text, size_text, template_name
+from neurocards.bot.screens import (
+    Action,
+    Button,
+    Repeat,
+    Screen,
+    Style,
+    Verb,
+    credits_text,
+    size_text,
+    template_name,
+    with_model,
+)
+from neurocards.domain.catalogue import Model
 from neurocards.domain.decisions import free_to_cancel
 from neurocards.domain.failures import Reason
 from neurocards.domain.generations import AttemptState, Generation, GenerationState
@@ -13,6 +27,9 @@ from neurocards.notices import Story
 from neurocards.texts import translate
 
 BAR_CELLS = 10
+
+USUAL_SECONDS = 120.0
+"""How long a video takes with a model that only newer workers know."""
 
 WAY_OUT: dict[Reason, tuple[Repeat, ...]] = {
     Reason.CONTENT: (Repeat.ALL_BUT_PHOTO, Repeat.ALL_BUT_WORDS),
@@ -32,19 +49,19 @@ class Stage(IntEnum):
     FINISHED = 10
 
 
-def status(story: Story) -> Screen:
+def status(story: Story, models: Mapping[str, Model]) -> Screen:
     """The status card below the product's photo: a line for each video, then what is to be expected.
 
     When all have ended it is the receipt: what came, what was charged, what came back and why.
     """
     language, order = story.customer.language, story.order
     title = translate(language, "status-title", number=str(order.number), template=_name(language, order))
-    size = size_text(language, order.count, order.seconds)
-    lines = [_line(story, generation) for generation in story.generations]
+    size = with_model(language, size_text(language, order.count, order.seconds), _made_with(story, models))
+    lines = [_line(story, generation, models) for generation in story.generations]
     if len(lines) > 1:
         lines = [f"{generation.ordinal}. {line}" for generation, line in zip(story.generations, lines, strict=True)]
     over = all(_over(story, generation) for generation in story.generations)
-    foot = _receipt(story) if over else _prospects(story)
+    foot = _receipt(story) if over else _prospects(story, models)
     text = "\n\n".join([f"{title}\n{size}", "\n".join(lines), foot])
     return Screen(text, _way_back(story), photo_key=order.photo_key)
 
@@ -140,7 +157,7 @@ def _free(story: Story, generation: Generation) -> bool:
     return not generation.state.ended and free_to_cancel([attempt.state] if attempt else [])
 
 
-def _line(story: Story, generation: Generation) -> str:
+def _line(story: Story, generation: Generation, models: Mapping[str, Model]) -> str:
     language = story.customer.language
     if generation.state is GenerationState.CANCELLED:
         words = translate(language, "status-cancelled")
@@ -150,10 +167,16 @@ def _line(story: Story, generation: Generation) -> str:
         words = translate(language, "status-failed", reason=reason)
         return f"✕ {words}"
     stage = _stage(story, generation)
-    cells = _cells(story, generation) if stage is Stage.GENERATING else int(stage)
-    key = "undelivered" if _undelivered(story, generation) else stage.name.lower()
-    words = translate(language, f"stage-{key}")
+    cells = _cells(story, generation, models) if stage is Stage.GENERATING else int(stage)
+    words = translate(language, f"stage-{_stage_key(story, generation, stage)}")
     return f"{'▰' * cells}{'▱' * (BAR_CELLS - cells)} {words}"
+
+
+def _stage_key(story: Story, generation: Generation, stage: Stage) -> str:
+    if _undelivered(story, generation):
+        return "undelivered"
+    # Nobody creates it while nobody can be asked.
+    return "delayed" if generation.delayed_at is not None and stage is Stage.GENERATING else stage.name.lower()
 
 
 def _stage(story: Story, generation: Generation) -> Stage:
@@ -173,12 +196,14 @@ def _stage(story: Story, generation: Generation) -> Stage:
     return Stage.PROMPT if generation.state is GenerationState.PROCESSING else Stage.ACCEPTED
 
 
-def _cells(story: Story, generation: Generation) -> int:
+def _cells(story: Story, generation: Generation, models: Mapping[str, Model]) -> int:
     """How much of the bar is filled while the provider is at work."""
     attempt = story.attempts.get(generation.id)
     if attempt is None or attempt.accepted_at is None or not attempt.state.live:
         return int(Stage.GENERATING)
-    return rendering_cells((story.now - attempt.accepted_at).total_seconds(), story.outlook.rendering_seconds)
+    model = models.get(attempt.model)
+    usual_seconds = story.outlook.rendering_seconds or (model.usual_seconds if model else USUAL_SECONDS)
+    return rendering_cells((story.now - attempt.accepted_at).total_seconds(), usual_seconds)
 
 
 def _undelivered(story: Story, generation: Generation) -> bool:
@@ -208,17 +233,50 @@ def _over(story: Story, generation: Generation) -> bool:
     )
 
 
-def _prospects(story: Story) -> str:
-    """The place in the queue, and how long it usually takes where that is known."""
+def _made_with(story: Story, models: Mapping[str, Model]) -> str | None:
+    """The plain names of the models at work, or of the one that was ordered as long as none is."""
+    asked = [story.attempts[one.id].model for one in story.generations if one.id in story.attempts]
+    titles = [models[model].title for model in asked or [story.order.model] if model in models]
+    return ", ".join(dict.fromkeys(titles)) or None
+
+
+def _prospects(story: Story, models: Mapping[str, Model]) -> str:
+    """The place in the queue, what has changed, and how long it usually takes where that is known.
+
+    While nobody can be asked, neither the place nor the time means anything.
+    """
     language, outlook = story.customer.language, story.outlook
+    delayed = [one.delayed_at is not None for one in story.generations if not one.state.ended]
     lines = []
-    if outlook.ahead is not None:
-        lines.append(translate(language, "status-ahead", ahead=outlook.ahead))
-    if outlook.usual is not None:
-        is_late = (story.now - story.order.placed_at).total_seconds() > outlook.usual.high_seconds
-        lines.append(translate(language, "status-late") if is_late else usual_text(language, outlook.usual))
+    if any(delayed):
+        lines.append(translate(language, "status-delayed"))
+    elif replaced := _replaced(story, models):
+        lines.append(replaced)
+    if not all(delayed):
+        if outlook.ahead is not None:
+            lines.append(translate(language, "status-ahead", ahead=outlook.ahead))
+        if outlook.usual is not None:
+            is_late = (story.now - story.order.placed_at).total_seconds() > outlook.usual.high_seconds
+            lines.append(translate(language, "status-late") if is_late else usual_text(language, outlook.usual))
     lines.append(translate(language, "status-cheer"))
     return "\n".join(lines)
+
+
+def _replaced(story: Story, models: Mapping[str, Model]) -> str | None:
+    """That others than the model on the card are at work on what is still open; None where the names are the same."""
+    asked = [
+        story.attempts[one.id].model for one in story.generations if not one.state.ended and one.id in story.attempts
+    ]
+    ordered = models.get(story.order.model)
+    others = dict.fromkeys(models[model].title for model in asked if model in models and model != story.order.model)
+    if ordered is None or not others or ordered.title in others:
+        return None
+    return translate(
+        story.customer.language,
+        "status-replaced",
+        model=escape(ordered.title, quote=False),
+        other=escape(", ".join(others), quote=False),
+    )
 
 
 def _receipt(story: Story) -> str:

@@ -17,7 +17,7 @@ from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.orders import Outcome, Placement
 from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import ANSWER, BEFORE, COUNTS, Draft, Question, renewed
+from neurocards.domain.orders import ANSWER, COUNTS, FORGOTTEN_WITH, Draft, Question, renewed
 from neurocards.settings import Settings
 from neurocards.texts import translate
 
@@ -60,7 +60,7 @@ class Taps:
     async def choose_template(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
     ) -> None:
-        """The template, if it is on sale."""
+        """The template, if it is on sale. A second photo that it has no use for is forgotten."""
         if callback_data.value not in self._catalogue.templates:
             await self.unknown(query, customer)
             return
@@ -111,11 +111,11 @@ class Taps:
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
     ) -> None:
         """Forget the answer before the question that is left, and ask for it again."""
-        if callback_data.value not in BEFORE:
+        if callback_data.value not in list(Question):
             await self.unknown(query, customer)
             return
         left = Question(callback_data.value)
-        await self._step_back(query, callback_data, bot, customer, left=left, target=BEFORE[left], repeated=repeated)
+        await self._step_back(query, callback_data, bot, customer, left=left, repeated=repeated)
 
     async def replace_script(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
@@ -161,6 +161,9 @@ class Taps:
                     available_credits=placement.available_credits or 0,
                 )
                 await answer(query, words, alert=True)
+            case Outcome.CLOSED:
+                log.warning("sale_refused", order_id=str(callback_data.order_id), seconds=placement.closed_seconds)
+                await answer(query, screens.closed(language, placement.closed_seconds), alert=True)
             case Outcome.TOO_MANY_OPEN:
                 await answer(query, translate(language, "too-many-open"), alert=True)
             case Outcome.PRICE_CHANGED:
@@ -172,14 +175,14 @@ class Taps:
     async def cancel(
         self, query: CallbackQuery, callback_data: Tap, bot: Bot, customer: Customer, repeated: bool = False
     ) -> None:
-        """Forget this draft and its photo."""
+        """Forget this draft and its photos."""
         order_id = callback_data.order_id
         if order_id is None:
             await self.unknown(query, customer)
             return
         draft = await self._database.run(lambda tx: drafts.discard(tx, customer.id, order_id=order_id))
-        if draft is not None and draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
+        if draft is not None:
+            await self._pictures.forget(*draft.photo_keys)
         # Handled before and not answered, it was this very tap that forgot the draft, unless an order says otherwise.
         if draft is None and not (repeated and await self._order_number(customer, order_id) is None):
             await self._outdated(query, customer, order_id)
@@ -200,10 +203,10 @@ class Taps:
         customer: Customer,
         *,
         left: Question,
-        target: Question,
+        target: Question | None = None,
         repeated: bool,
     ) -> None:
-        """From the open question `left` to the question `target`, whose answer is forgotten."""
+        """From the open question `left` to `target`, or to the one before it; the answer to that is forgotten."""
         order_id = tap.order_id
         if order_id is None:
             await self.unknown(query, customer)
@@ -213,18 +216,23 @@ class Taps:
             draft = await drafts.find(tx, customer.id)
             if draft is None or draft.order_id != order_id or self._questions.open(draft) is not left:
                 return False, draft
+            asked = target or self._questions.before(draft)
+            if asked is None:
+                return False, draft
             # What a shown card says must not be ordered any more.
             open_draft = await drafts.renew(tx, order_id) if draft.quoted_price_credits is not None else draft
             if open_draft is not None:
-                await drafts.take_back(tx, open_draft.order_id, ANSWER[target])
+                for column in (ANSWER[asked], *FORGOTTEN_WITH.get(asked, ())):
+                    await drafts.take_back(tx, open_draft.order_id, column)
             return True, draft
 
         stepped, draft = await self._database.run(step)
         if not stepped and not (repeated and draft is not None and draft.order_id in (order_id, renewed(order_id))):
             await self._outdated(query, customer, order_id)
             return
-        if stepped and target is Question.PHOTO and draft is not None and draft.photo_key is not None:
-            await self._pictures.forget(draft.photo_key)
+        if stepped and draft is not None:
+            # Those that the draft still has are kept.
+            await self._pictures.forget(*draft.photo_keys)
         await answer(query)
         await vanish(query)
         await self._questions.ask(bot, customer, settled=tapped(query))
@@ -244,16 +252,21 @@ class Taps:
 
         column = ANSWER[question]
 
-        async def choose(tx: Transaction) -> tuple[Draft | None, bool]:
+        async def choose(tx: Transaction) -> tuple[Draft | None, bool, str | None]:
             draft = await drafts.find(tx, customer.id)
             if draft is None or draft.order_id != tap.order_id:
-                return None, False
+                return None, False, None
             if self._questions.open(draft) is not question:
-                return draft, False
+                return draft, False, None
             answered = await drafts.answer(tx, draft.order_id, **{column: choice})
-            return answered or draft, answered is not None
+            spare = self._questions.spare_photo(answered) if answered is not None else None
+            if spare is not None:
+                await drafts.take_back(tx, draft.order_id, ANSWER[Question.SECOND_PHOTO])
+            return answered or draft, answered is not None, spare
 
-        draft, chosen = await self._database.run(choose)
+        draft, chosen, spare = await self._database.run(choose)
+        if spare is not None:
+            await self._pictures.forget(spare)
         # The second of two taps, or a tap that was handled halfway when the process died.
         again = draft is not None and getattr(draft, column) == choice
         if draft is None or not (chosen or again):
@@ -261,7 +274,7 @@ class Taps:
             return
         await answer(query)
         if chosen or repeated:
-            await become(query, screens.chosen(customer.language, question, draft, self._catalogue.model.seconds))
+            await become(query, screens.chosen(customer.language, question, draft, self._catalogue))
             await self._questions.ask(bot, customer, settled=tapped(query))
 
     async def _place(self, customer: Customer, order_id: UUID | None) -> Placement:
@@ -270,6 +283,9 @@ class Taps:
             order_number = await self._order_number(customer, order_id)
             outcome = Outcome.OUTDATED if order_number is None else Outcome.ALREADY_PLACED
             return Placement(outcome, order_number, None, None)
+        if self._questions.open(draft) is not Question.CONFIRMATION:
+            # Since the card was shown its template has come to ask for more.
+            return Placement(Outcome.OUTDATED, None, None, None)
         return await ordering.place_order(
             self._database,
             self._catalogue,

@@ -10,8 +10,11 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from neurocards.db.connection import Transaction
+from neurocards.domain.bills import USD_PER_UNIT, cost_usd, is_paid, may_be_paid
+from neurocards.domain.generations import AttemptState
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,9 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
               from transfers t join generations g on g.id = t.generation_id where g.order_id = %(order_id)s
             union all
             select a.created_at, 2, 'attempt intended',
-                   format('video %%s: attempt %%s, %%s %%s', g.ordinal, a.number, a.provider, a.model)
+                   concat_ws(', ', format('video %%s: attempt %%s, %%s %%s', g.ordinal, a.number, a.provider, a.model),
+                             nullif(a.reason, ''), 'key ' || nullif(a.key, ''),
+                             'list price $' || to_char(a.cost_usd, 'FM999990.00##'))
               from attempts a join generations g on g.id = a.generation_id where g.order_id = %(order_id)s
             union all
             select a.accepted_at, 3, 'attempt accepted', format('video %%s: task %%s', g.ordinal, a.task_id)
@@ -297,7 +302,10 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
              where g.order_id = %(order_id)s and a.accepted_at is not null
             union all
             select a.ended_at, 4, 'attempt ' || a.state,
-                   format('video %%s: %%s', g.ordinal, coalesce(a.failure, 'result ready'))
+                   concat_ws(', ', format('video %%s: %%s', g.ordinal, coalesce(a.failure, 'result ready')),
+                             a.provider || ' charged ' || trim_scale(a.cost_units) || ' units'
+                                 || coalesce(to_char(a.cost_units * (%(usd_per_unit)s ->> a.provider)::numeric,
+                                                     '" ($"FM999990.00##")"'), ''))
               from attempts a join generations g on g.id = a.generation_id
              where g.order_id = %(order_id)s and a.ended_at is not null
             union all
@@ -314,6 +322,65 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
         ) events
         order by at, rank
         """,
-        {"order_id": order_id},
+        {"order_id": order_id, "usd_per_unit": Jsonb(dict(USD_PER_UNIT))},
     )
     return await cursor.fetchall()
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What an order brings and what it cost, in US dollars.
+
+    `spent_credits` are those of its finished videos, of which `free_credits` were a gift: counted alike. `cost_usd` is
+    what its attempts were charged, `doubtful_usd` what may have been paid beside that, without anybody knowing.
+    """
+
+    spent_credits: int
+    free_credits: int
+    income_usd: float
+    cost_usd: float
+    doubtful_usd: float
+    unpriced: int
+    """Attempts that were or may have been paid, and of which no price is known: they are not in it."""
+
+    @property
+    def margin_usd(self) -> float:
+        return self.income_usd - self.cost_usd
+
+
+async def margin(tx: Transaction, order_id: UUID, *, credit_usd: float) -> Margin:
+    """What is left of an order when a credit was sold for so much."""
+    cursor = await tx.execute(
+        """
+        select coalesce(sum(case t.kind when 'settle' then t.amount_credits else -t.amount_credits end), 0)::bigint,
+               coalesce(sum(case t.kind when 'settle' then t.amount_credits else -t.amount_credits end)
+                            filter (where t.funding = 'free'), 0)::bigint
+          from transfers t join generations g on g.id = t.generation_id
+         where g.order_id = %s and t.kind in ('settle', 'reversal')
+        """,
+        [order_id],
+    )
+    spent = await cursor.fetchone()
+    if spent is None:
+        raise LookupError("the books could not be counted")
+    cursor = await tx.execute(
+        """
+        select a.provider, a.state, a.cost_usd::double precision, a.cost_units::double precision
+          from attempts a join generations g on g.id = a.generation_id
+         where g.order_id = %s
+        """,
+        [order_id],
+    )
+    paid, doubtful, unpriced = 0.0, 0.0, 0
+    for provider, name, list_usd, units in await cursor.fetchall():
+        state = AttemptState(name)
+        if not is_paid(state, units=units) and not may_be_paid(state):
+            continue
+        cost = cost_usd(provider, units=units, list_usd=list_usd)
+        if cost is None:
+            unpriced += 1
+        elif is_paid(state, units=units):
+            paid += cost
+        else:
+            doubtful += cost
+    return Margin(spent[0], spent[1], spent[0] * credit_usd, paid, doubtful, unpriced)

@@ -10,8 +10,8 @@ from neurocards.db.connection import Transaction
 from neurocards.domain.orders import Draft, renewed
 
 _COLUMNS = (
-    "order_id, customer_id, photo_key, template, description, wishes, count, quoted_price_credits, card_message_id,"
-    " description_message_id, question_message_id"
+    "order_id, customer_id, photo_key, second_photo_key, template, description, wishes, count, quoted_price_credits,"
+    " card_message_id, description_message_id, question_message_id"
 )
 
 
@@ -26,6 +26,7 @@ class Choices(TypedDict):
     """What a draft can begin with; None is asked for."""
 
     photo_key: str | None
+    second_photo_key: str | None
     template: str | None
     description: str | None
     wishes: str | None
@@ -36,15 +37,16 @@ async def begin(tx: Transaction, customer_id: int, *, order_id: UUID, choices: C
     """Start a draft with what is known of it. It replaces the customer's earlier one, whose buttons become outdated."""
     await discard(tx, customer_id)
     await tx.execute(
-        "insert into drafts (order_id, customer_id, photo_key, template, description, wishes, count)"
-        " values (%(order_id)s, %(customer_id)s, %(photo_key)s, %(template)s, %(description)s, %(wishes)s, %(count)s)",
+        "insert into drafts (order_id, customer_id, photo_key, second_photo_key, template, description, wishes, count)"
+        " values (%(order_id)s, %(customer_id)s, %(photo_key)s, %(second_photo_key)s, %(template)s, %(description)s,"
+        " %(wishes)s, %(count)s)",
         {"order_id": order_id, "customer_id": customer_id, **choices},
     )
     return await _get(tx, order_id)
 
 
 async def answer(tx: Transaction, order_id: UUID, **choices: str | int) -> Draft | None:
-    """Record choices: photo_key, template, description, wishes, count. None when the draft is gone or one was made.
+    """Record choices: columns of Choices. None when the draft is gone or one of them was made.
 
     A choice is made once: what a shown card says is what its Confirm button orders.
     """

@@ -10,11 +10,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row
 
 from neurocards.db.connection import Transaction
+from neurocards.db.provider_keys import MOST_UNITS
 from neurocards.domain.decisions import after_acceptance, is_poison
-from neurocards.domain.failures import Reason
+from neurocards.domain.failures import FailureKind, Reason
 from neurocards.domain.generations import Attempt, AttemptState, Generation, GenerationState
 
 
@@ -31,6 +33,10 @@ class Video:
     size_bytes: int
 
 
+class TaskTaken(Exception):
+    """The provider named a task that belongs to another attempt."""
+
+
 def _generation(**columns: Any) -> Generation:  # Any: a row, typed by the columns selected below
     return Generation(**{**columns, "state": GenerationState(columns["state"])})
 
@@ -40,12 +46,13 @@ def _attempt(**columns: Any) -> Attempt:  # Any: a row, typed by the columns sel
 
 
 _GENERATION = (
-    "id, order_id, customer_id, ordinal, price_credits, state, prompt, prompt_source, frame_url, video_key, cover_key,"
-    " thumbnail_key, width, height, seconds, size_bytes, file_id, failure, deadline_at, created_at, finished_at"
+    "id, order_id, customer_id, ordinal, price_credits, state, prompt, prompt_source, frame_url, frame_provider,"
+    " last_frame_url, video_key, cover_key, thumbnail_key, width, height, seconds, size_bytes, file_id, failure,"
+    " delayed_at, deadline_at, created_at, finished_at"
 )
 _ATTEMPT = (
-    "id, generation_id, number, provider, model, lease_number, state, task_id, result_url, failure, hinted_task_id,"
-    " created_at, accepted_at, ended_at"
+    "id, generation_id, number, provider, model, key, reason, cost_usd::double precision, lease_number, state, task_id,"
+    " task_url, result_url, failure, failure_kind, ask_at, hinted_task_id, created_at, accepted_at, ended_at"
 )
 
 
@@ -77,6 +84,13 @@ async def attempts(tx: Transaction, generation_id: UUID) -> Sequence[Attempt]:
     return await cursor.fetchall()
 
 
+async def find_attempt(tx: Transaction, attempt_id: UUID) -> Attempt | None:
+    """The attempt with this id, if it was written."""
+    cursor = tx.cursor(row_factory=kwargs_row(_attempt))
+    await cursor.execute(f"select {_ATTEMPT} from attempts where id = %s".encode(), [attempt_id])
+    return await cursor.fetchone()
+
+
 async def latest_attempts(tx: Transaction, order_id: UUID) -> Sequence[Attempt]:
     """Of each generation of an order the attempt that counts: the live one, else the last."""
     cursor = tx.cursor(row_factory=kwargs_row(_attempt))
@@ -96,6 +110,16 @@ async def latest_attempts(tx: Transaction, order_id: UUID) -> Sequence[Attempt]:
 async def clock(tx: Transaction) -> datetime:
     """The time that leases, retries and deadlines share."""
     cursor = await tx.execute("select clock_now()")
+    row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("the clock gave no answer")
+    now: datetime = row[0]
+    return now
+
+
+async def moment(tx: Transaction) -> datetime:
+    """The same time at this very moment: a transaction may have waited since it began."""
+    cursor = await tx.execute("select clock_moment()")
     row = await cursor.fetchone()
     if row is None:
         raise LookupError("the clock gave no answer")
@@ -123,9 +147,35 @@ async def record_prompt(tx: Transaction, generation_id: UUID, *, prompt: str, so
     )
 
 
-async def record_frame(tx: Transaction, generation_id: UUID, frame_url: str | None) -> None:
-    """The first frame lies with the provider; None when it must be uploaded anew."""
-    await tx.execute("update generations set frame_url = %s where id = %s", [frame_url, generation_id])
+@dataclass(frozen=True)
+class Frames:
+    """Where the frames lie, and with which provider."""
+
+    provider: str
+    frame_url: str
+    last_frame_url: str | None
+
+
+async def record_frames(tx: Transaction, generation_id: UUID, frames: Frames | None) -> None:
+    """The frames lie with a provider; None when they must be uploaded anew."""
+    await tx.execute(
+        "update generations set frame_url = %s, frame_provider = %s, last_frame_url = %s where id = %s",
+        [
+            frames.frame_url if frames else None,
+            frames.provider if frames else None,
+            frames.last_frame_url if frames else None,
+            generation_id,
+        ],
+    )
+
+
+async def delay(tx: Transaction, generation_id: UUID) -> None:
+    """Nobody can be asked at the moment: the customer is told so, calmly and once."""
+    cursor = await tx.execute(
+        "update generations set delayed_at = clock_now() where id = %s and delayed_at is null", [generation_id]
+    )
+    if cursor.rowcount:
+        await tell_status(tx, generation_id, "delayed")
 
 
 async def record_video(tx: Transaction, generation_id: UUID, video: Video) -> None:
@@ -230,9 +280,18 @@ async def overdue(tx: Transaction, *, limit: int = 200) -> Sequence[UUID]:
 
 
 async def intend(
-    tx: Transaction, generation_id: UUID, *, attempt_id: UUID, provider: str, model: str, lease_number: int
+    tx: Transaction,
+    generation_id: UUID,
+    *,
+    attempt_id: UUID,
+    provider: str,
+    model: str,
+    lease_number: int,
+    key: str = "",
+    reason: str = "",
+    cost_usd: float | None = None,
 ) -> None:
-    """Write down that a submit is about to leave. Commit this before the first byte does.
+    """Write down that a submit is about to leave, why to this model, and its cost. Commit before the first byte does.
 
     Safe to repeat with the same id. A second live attempt is refused by the index attempts_one_live.
     """
@@ -240,8 +299,10 @@ async def intend(
     await tx.execute("select 1 from generations where id = %s for no key update", [generation_id])
     await tx.execute(
         """
-        insert into attempts (id, generation_id, number, provider, model, lease_number)
-        select %(id)s, %(generation_id)s, coalesce(max(number), 0) + 1, %(provider)s, %(model)s, %(lease_number)s
+        insert into attempts (id, generation_id, number, provider, model, key, reason, cost_usd, lease_number,
+                              created_at)
+        select %(id)s, %(generation_id)s, coalesce(max(number), 0) + 1, %(provider)s, %(model)s, %(key)s, %(reason)s,
+               %(cost_usd)s, %(lease_number)s, clock_moment()
           from attempts where generation_id = %(generation_id)s
         on conflict (id) do nothing
         """,
@@ -250,16 +311,18 @@ async def intend(
             "generation_id": generation_id,
             "provider": provider,
             "model": model,
+            "key": key,
+            "reason": reason,
+            "cost_usd": cost_usd,
             "lease_number": lease_number,
         },
     )
 
 
-async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> AttemptState:
+async def record_task(tx: Transaction, attempt_id: UUID, task_id: str, *, task_url: str | None = None) -> AttemptState:
     """Record the fact that the provider accepted: needs no lease, and a late one is adopted if it can still be used.
 
-    Raises psycopg.errors.UniqueViolation when the task belongs to another attempt: its video must never reach
-    the wrong customer.
+    Raises TaskTaken when the task belongs to another attempt: its video must never reach the wrong customer.
     """
     # The generation first, like everybody else: whether the task can be adopted must not change meanwhile.
     cursor = await tx.execute(
@@ -271,6 +334,13 @@ async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> Attemp
     if row is None:
         raise LookupError(f"no attempt {attempt_id}")
     generation_id, generation_open, has_video = row
+    cursor = await tx.execute(
+        "select 1 from attempts theirs join attempts ours using (provider)"
+        " where ours.id = %s and theirs.task_id = %s and theirs.id <> ours.id",
+        [attempt_id, task_id],
+    )
+    if await cursor.fetchone() is not None:
+        raise TaskTaken(task_id)
     known = {attempt.id: attempt for attempt in await attempts(tx, generation_id)}
     state = after_acceptance(
         known[attempt_id].state,
@@ -278,11 +348,24 @@ async def record_task(tx: Transaction, attempt_id: UUID, task_id: str) -> Attemp
         has_video=has_video,
         another_is_live=any(other.state.live for other in known.values() if other.id != attempt_id),
     )
+    try:
+        await _write_task(tx, attempt_id, task_id, task_url, state)
+    except UniqueViolation as error:  # recorded by somebody else this very moment
+        raise TaskTaken(task_id) from error
     await tx.execute(
-        "update attempts set task_id = %s, accepted_at = coalesce(accepted_at, clock_now()), state = %s where id = %s",
-        [task_id, state, attempt_id],
+        "update generations set delayed_at = null where id = %s and delayed_at is not null", [generation_id]
     )
     return state
+
+
+async def _write_task(
+    tx: Transaction, attempt_id: UUID, task_id: str, task_url: str | None, state: AttemptState
+) -> None:
+    await tx.execute(
+        "update attempts set task_id = %s, task_url = coalesce(%s, task_url),"
+        " accepted_at = coalesce(accepted_at, clock_now()), state = %s where id = %s",
+        [task_id, task_url, state, attempt_id],
+    )
 
 
 _BEFORE = {
@@ -294,19 +377,21 @@ _BEFORE = {
 """From where an attempt may come to its end. A task that was accepted meanwhile is a fact that nobody overrules."""
 
 
-async def end_attempt(tx: Transaction, attempt_id: UUID, state: AttemptState, failure: str) -> bool:
-    """The attempt was refused, failed, abandoned, or its answer was lost (unknown); `failure` says why.
+async def end_attempt(
+    tx: Transaction, attempt_id: UUID, state: AttemptState, failure: str, *, kind: FailureKind | None = None
+) -> bool:
+    """The attempt was refused, failed, abandoned, or its answer was lost (unknown); `failure` and `kind` say why.
 
     False when more is known of it by now: then read again before deciding anything.
     """
     cursor = await tx.execute(
         """
         update attempts
-           set state = %(state)s, failure = %(failure)s,
+           set state = %(state)s, failure = %(failure)s, failure_kind = coalesce(%(kind)s, failure_kind),
                ended_at = case when %(state)s = 'unknown' then null else clock_now() end
          where id = %(id)s and state = any(%(before)s)
         """,
-        {"id": attempt_id, "state": state, "failure": failure[:500], "before": _BEFORE[state]},
+        {"id": attempt_id, "state": state, "failure": failure[:500], "kind": kind, "before": _BEFORE[state]},
     )
     return cursor.rowcount == 1
 
@@ -318,10 +403,25 @@ async def forget_hint(tx: Transaction, attempt_id: UUID, task_id: str) -> None:
     )
 
 
-async def record_result(tx: Transaction, attempt_id: UUID, result_url: str) -> None:
-    """The provider has a result."""
+async def ask_again(tx: Transaction, attempt_id: UUID, *, seconds: float, asked_at: datetime) -> bool:
+    """The provider is to be asked about the attempt's task so many seconds from now; a callback brings that forward.
+
+    False when a callback has come since it was asked: then it is to be asked at once.
+    """
+    cursor = await tx.execute(
+        "update attempts set ask_at = clock_now() + make_interval(secs => %s)"
+        " where id = %s and (called_at is null or called_at <= %s)",
+        [seconds, attempt_id, asked_at],
+    )
+    return cursor.rowcount == 1
+
+
+async def record_result(tx: Transaction, attempt_id: UUID, result_url: str, *, cost_units: float | None = None) -> None:
+    """The provider has a result, and says what it charged in its own money: a word that cannot be true is no word."""
+    if cost_units is not None and not 0 <= cost_units < MOST_UNITS:
+        cost_units = None
     await tx.execute(
-        "update attempts set state = 'succeeded', result_url = %s, ended_at = clock_now()"
-        " where id = %s and state in ('accepted', 'succeeded')",
-        [result_url, attempt_id],
+        "update attempts set state = 'succeeded', result_url = %s, cost_units = coalesce(%s, cost_units),"
+        " ended_at = clock_now() where id = %s and state in ('accepted', 'succeeded')",
+        [result_url, cost_units if cost_units is not None and 0 <= cost_units < MOST_UNITS else None, attempt_id],
     )

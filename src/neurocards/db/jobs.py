@@ -50,14 +50,22 @@ class LostLease(Exception):
 
 
 async def claim(
-    tx: Transaction, *, worker: str, kinds: Collection[str], limit: int, lease_seconds: float, held: Collection[int]
+    tx: Transaction,
+    *,
+    worker: str,
+    kinds: Collection[str],
+    limit: int,
+    lease_seconds: float,
+    held: Collection[int],
+    begin_limit: int | None = None,
 ) -> list[Job]:
     """Take up to `limit` due jobs of these kinds for one worker, fairly between customers; never one that it holds.
 
     Whoever has least in work is next, with what was begun before what was not. Of a long queue only the front is
     looked at: what was begun stands there by its time, what was not by its turn, in which customers alternate. A job
     that its last workers fell silent with is a suspect: a worker takes one of them at a time, so that what kills
-    workers is not tried together with what was only near.
+    workers is not tried together with what was only near. No more than `begin_limit` are taken of those that nobody
+    has begun: what would only wait elsewhere waits in the queue, where it keeps its fair turn.
     """
     cursor = tx.cursor(row_factory=class_row(Job))
     await cursor.execute(
@@ -76,7 +84,7 @@ async def claim(
             (select id, customer_id, priority, 1, run_at, turn from jobs
               where state = 'available' and lease_number = 0 and run_at <= clock_now()
                 and id <> all(%(held)s) and kind = any(%(kinds)s)
-              order by priority desc, turn, id limit %(front)s)
+              order by priority desc, turn, id limit %(begin)s)
         ), shared as (
             select front.*,
                    coalesce(busy.jobs, 0) + row_number() over (
@@ -112,12 +120,19 @@ async def claim(
             "kinds": list(kinds),
             "limit": limit,
             "front": limit + FRONT_JOBS,
+            "begin": limit + FRONT_JOBS if begin_limit is None else begin_limit,
             "suspect": SUSPECT_RESCUES,
             "worker": worker,
             "lease_seconds": lease_seconds,
         },
     )
     return await cursor.fetchall()
+
+
+async def running(tx: Transaction) -> int:
+    """How many jobs are being worked on, in all processes together."""
+    row = await (await tx.execute("select count(*) from jobs where state = 'running'")).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def prove(tx: Transaction, job: Job) -> None:

@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     PRICE_CHANGED = "price_changed"
     NOT_ENOUGH_CREDITS = "not_enough_credits"
     TOO_MANY_OPEN = "too_many_open"
+    CLOSED = "closed"
+    """Nobody can make a video at the moment, so nothing is sold."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Placement:
     order_number: int | None
     total_credits: int | None
     available_credits: int | None
+    closed_seconds: float | None = None
+    """For how long nothing is sold, as far as that is known."""
 
 
 _COLUMNS = (
-    "id, number, customer_id, photo_key, template, template_version, description, wishes, count, price_credits,"
-    " model, seconds, card_message_id, card_text, placed_at"
+    "id, number, customer_id, photo_key, second_photo_key, template, template_version, description, wishes, count,"
+    " price_credits, model, seconds, card_message_id, card_text, placed_at"
 )
 
 
@@ -130,7 +134,9 @@ async def open_number(tx: Transaction, customer_id: int) -> int | None:
 
 async def has_photo(tx: Transaction, photo_key: str) -> bool:
     """Whether an order was placed with this photo."""
-    cursor = await tx.execute("select exists (select from orders where photo_key = %s)", [photo_key])
+    cursor = await tx.execute(
+        "select exists (select from orders where photo_key = %(key)s or second_photo_key = %(key)s)", {"key": photo_key}
+    )
     return await cursor.fetchone() == (True,)
 
 

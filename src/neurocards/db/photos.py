@@ -21,8 +21,8 @@ async def keep_file_id(tx: Transaction, key: str, file_id: str) -> None:
 async def forget(tx: Transaction, key: str) -> bool:
     """Forget a photo that a draft leaves behind; False when an order or a draft still needs it."""
     cursor = await tx.execute(
-        "select exists (select from orders where photo_key = %(key)s)"
-        " or exists (select from drafts where photo_key = %(key)s)",
+        "select exists (select from orders where photo_key = %(key)s or second_photo_key = %(key)s)"
+        " or exists (select from drafts where photo_key = %(key)s or second_photo_key = %(key)s)",
         {"key": key},
     )
     if await cursor.fetchone() == (True,):

@@ -13,6 +13,8 @@ MAX_ATTEMPTS = 4
 
 RETRY_BASE_SECONDS = 2.0
 OUTAGE_PAUSE_SECONDS = 30.0
+ELSEWHERE_PAUSE_SECONDS = 2.0
+"""Where others than this order are in trouble, whoever routes it decides whom to ask instead, or how long to wait."""
 RATE_LIMIT_PAUSE_SECONDS = 5.0
 
 
@@ -25,8 +27,23 @@ class FailureKind(StrEnum):
     """We were too fast; costs time only."""
     OUTAGE = "outage"
     """Our account, key or database, or the provider's maintenance; costs time only."""
+    UNSUITED = "unsuited"
+    """This model will not make it, another may; costs no retry while there is another."""
     PERMANENT = "permanent"
     """No retry can help."""
+
+
+class Scope(StrEnum):
+    """How far the trouble reaches: what else will meet it if it is tried now."""
+
+    ORDER = "order"
+    """This order alone."""
+    MODEL = "model"
+    """Everything that is asked of this model."""
+    KEY = "key"
+    """Everything that is asked with this key."""
+    PROVIDER = "provider"
+    """Everything that is asked of this provider."""
 
 
 class Reason(StrEnum):
@@ -55,8 +72,8 @@ class Reason(StrEnum):
 class Failure(Exception):
     """A translated outside error.
 
-    `retry_after_seconds` is the service's own word on when to come back. `may_have_happened`: what was asked for
-    may have been done, only the answer is lost.
+    `scope` is how far the trouble reaches. `retry_after_seconds` is the service's own word on when to come back.
+    `may_have_happened`: what was asked for may have been done, only the answer is lost.
     """
 
     def __init__(
@@ -65,6 +82,7 @@ class Failure(Exception):
         reason: Reason,
         message: str,
         *,
+        scope: Scope = Scope.ORDER,
         retry_after_seconds: float | None = None,
         may_have_happened: bool = False,
     ) -> None:
@@ -72,11 +90,16 @@ class Failure(Exception):
         self.kind = kind
         self.reason = reason
         self.message = message
+        self.scope = scope
         self.retry_after_seconds = retry_after_seconds
         self.may_have_happened = may_have_happened
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.reason}: {self.message}"
+
+
+class Gone(Failure):
+    """A result is not under its link any more; a fresh link may lead to it."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +120,24 @@ class Refund:
 Verdict = Retry | Refund
 
 
-def verdict(failure: Failure, attempt: int) -> Verdict:
-    """Decide what a failure in the given attempt (numbered from 1) means for the generation."""
+def verdict(failure: Failure, attempt: int, *, another_model: bool = False, left_alone: bool = False) -> Verdict:
+    """Decide what a failure in the given attempt (numbered from 1) means for the generation.
+
+    `another_model`: whether there is one that has not refused it. `left_alone`: whether whoever failed has failed
+    others too, so that nobody asks it any more: that is an outage, and no bad luck of this order.
+    """
     match failure.kind:
+        case FailureKind.UNSUITED:
+            return Retry(0.0, spends_attempt=False) if another_model else Refund(failure.reason)
         case FailureKind.PERMANENT:
             return Refund(failure.reason)
         case FailureKind.RATE_LIMITED:
             return Retry(failure.retry_after_seconds or RATE_LIMIT_PAUSE_SECONDS, spends_attempt=False)
         case FailureKind.OUTAGE:
-            return Retry(failure.retry_after_seconds or OUTAGE_PAUSE_SECONDS, spends_attempt=False)
+            usual = OUTAGE_PAUSE_SECONDS if failure.scope is Scope.ORDER else ELSEWHERE_PAUSE_SECONDS
+            return Retry(failure.retry_after_seconds or usual, spends_attempt=False)
+        case FailureKind.TEMPORARY if left_alone:
+            return Retry(max(ELSEWHERE_PAUSE_SECONDS, failure.retry_after_seconds or 0.0), spends_attempt=False)
         case FailureKind.TEMPORARY:
             if attempt >= MAX_ATTEMPTS:
                 return Refund(failure.reason)

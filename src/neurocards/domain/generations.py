@@ -80,6 +80,9 @@ class Generation:
     prompt: str | None
     prompt_source: str | None
     frame_url: str | None
+    frame_provider: str | None
+    """With whom the frames lie: another provider needs its own."""
+    last_frame_url: str | None
     video_key: str | None
     cover_key: str | None
     thumbnail_key: str | None
@@ -89,6 +92,8 @@ class Generation:
     size_bytes: int | None
     file_id: str | None
     failure: str | None
+    delayed_at: datetime | None
+    """Since when it waits for a provider that does not answer; None while nothing is in its way."""
     deadline_at: datetime
     created_at: datetime
     finished_at: datetime | None
@@ -96,18 +101,26 @@ class Generation:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One row of the attempts table."""
+    """One row of the attempts table. `key` is the label of the key it was made with, `cost_usd` the list price."""
 
     id: UUID
     generation_id: UUID
     number: int
     provider: str
     model: str
+    key: str
+    reason: str
+    """Why this model."""
+    cost_usd: float | None
     lease_number: int
     state: AttemptState
     task_id: str | None
+    task_url: str | None
     result_url: str | None
     failure: str | None
+    failure_kind: str | None
+    ask_at: datetime | None
+    """When the provider is to be asked next; a callback brings it forward."""
     hinted_task_id: str | None
     """What a callback claims to be our task: to be asked about, never to be believed."""
     created_at: datetime
@@ -145,6 +158,18 @@ def next_step(generation: Generation, latest: Attempt | None) -> Step:
             assert_never(unreachable)
 
 
-def poll_seconds(waited_seconds: float) -> float:
-    """How long to wait before asking again: a second at first, later a tenth of the wait, at most 10 seconds."""
-    return min(10.0, max(1.0, waited_seconds / 10.0))
+def poll_seconds(waited_seconds: float, usual_seconds: float | None) -> float:
+    """How long to wait before asking again, while a callback may come at any time.
+
+    Where it was measured how long the model usually takes, the first question comes shortly before that, the next
+    ones close together, and then ever more seldom: every tenth of the wait, at least every half minute. Without a
+    measure: after a second, later a tenth of the wait, at most 10 seconds.
+    """
+    if usual_seconds is None:
+        return min(10.0, max(1.0, waited_seconds / 10.0))
+    nearly_seconds = usual_seconds * 0.8
+    if waited_seconds < nearly_seconds:
+        return min(60.0, max(1.0, nearly_seconds - waited_seconds))
+    if waited_seconds < usual_seconds * 1.3:
+        return max(1.0, usual_seconds / 50.0)
+    return min(30.0, max(1.0, waited_seconds / 10.0))

@@ -19,6 +19,8 @@ class Question(StrEnum):
 
     PHOTO = "photo"
     TEMPLATE = "template"
+    SECOND_PHOTO = "second_photo"
+    """The product from another side, or as it is afterwards: only templates that end at a second picture ask for it."""
     DESCRIPTION = "description"
     WISHES = "wishes"
     SCRIPT = "script"
@@ -34,6 +36,7 @@ class Draft:
     order_id: UUID
     customer_id: int
     photo_key: str | None
+    second_photo_key: str | None
     template: str | None
     description: str | None
     wishes: str | None
@@ -42,6 +45,11 @@ class Draft:
     card_message_id: int | None
     description_message_id: int | None
     question_message_id: int | None
+
+    @property
+    def photo_keys(self) -> tuple[str, ...]:
+        """Every photo that it holds."""
+        return tuple(key for key in (self.photo_key, self.second_photo_key) if key is not None)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Order:
     number: int
     customer_id: int
     photo_key: str
+    second_photo_key: str | None
+    """The product from another side, where the template shows two."""
     template: str
     template_version: int
     description: str
@@ -81,6 +91,8 @@ def next_question(draft: Draft | None, template: Template | None) -> Question:
         return Question.PHOTO
     if draft.template is None:
         return Question.TEMPLATE
+    if template is not None and template.photos > 1 and draft.second_photo_key is None:
+        return Question.SECOND_PHOTO
     if draft.description is None:
         return Question.DESCRIPTION
     if draft.wishes is None:
@@ -93,6 +105,7 @@ def next_question(draft: Draft | None, template: Template | None) -> Question:
 ANSWER = {
     Question.PHOTO: "photo_key",
     Question.TEMPLATE: "template",
+    Question.SECOND_PHOTO: "second_photo_key",
     Question.DESCRIPTION: "description",
     Question.WISHES: "wishes",
     # A script that is approved leaves nothing to wish for.
@@ -101,8 +114,12 @@ ANSWER = {
 }
 """The part of a draft that a question fills."""
 
-BEFORE = {
+FORGOTTEN_WITH = {Question.PHOTO: ("second_photo_key",)}
+"""What makes no sense without an answer, and goes when that is taken back: another product has other sides."""
+
+_BEFORE = {
     Question.TEMPLATE: Question.PHOTO,
+    Question.SECOND_PHOTO: Question.TEMPLATE,
     Question.DESCRIPTION: Question.TEMPLATE,
     Question.WISHES: Question.DESCRIPTION,
     # A script is replaced by a button of its own.
@@ -110,7 +127,18 @@ BEFORE = {
     Question.COUNT: Question.WISHES,
     Question.CONFIRMATION: Question.COUNT,
 }
-"""Where Back leads from a question: its answer is forgotten, and it is asked again."""
+
+
+def question_before(question: Question, template: Template | None) -> Question | None:
+    """Where Back leads from a question: its answer is forgotten, and it is asked again. None before the first one.
+
+    A template that takes two photos has one more question behind it.
+    """
+    before = _BEFORE.get(question)
+    takes_two = template is not None and template.photos > 1
+    if takes_two and before is Question.TEMPLATE and question is not Question.SECOND_PHOTO:
+        return Question.SECOND_PHOTO
+    return before
 
 
 def renewed(order_id: UUID) -> UUID:

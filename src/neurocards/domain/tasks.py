@@ -7,9 +7,10 @@ from neurocards.domain.failures import Failure
 
 @dataclass(frozen=True)
 class Accepted:
-    """The provider made a task and will charge for it."""
+    """The provider made a task and will charge for it. `task_url` is where it says the task can be asked about."""
 
     task_id: str
+    task_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Pending:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The result can be fetched; the link may expire soon."""
+    """The result can be fetched; the link may expire soon. `cost_units`: what was charged, in the provider's money."""
 
     result_url: str
+    cost_units: float | None = None
 
 
 @dataclass(frozen=True)

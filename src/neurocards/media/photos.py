@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from PIL import Image, ImageCms, ImageEnhance, ImageFilter, ImageOps, UnidentifiedImageError
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 MAX_PHOTO_BYTES = 20 * 1024 * 1024
 """What a bot can download from Telegram."""
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = {"JPEG": 50_000_000, "PNG": 25_000_000, "WEBP": 16_000_000}
+"""A decoder's memory grows with the pixels and not with the file: a JPEG is decoded smaller than it is, while a WebP
+takes sixteen bytes for each pixel. Whatever is admitted takes less than 300 MB."""
 MIN_SHORT_SIDE = 300
 MAX_ASPECT = 3.0
 MAX_SCANS = 64
@@ -29,6 +32,8 @@ FILL_TOLERANCE = 0.03
 """How far from the frame's aspect a photo may be and still fill the frame; a sliver at two edges is lost."""
 MAX_ENLARGEMENT = 2.0
 
+Floats = npt.NDArray[np.float64]
+
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
 """What decoders raise over damaged files. Not all exceptions: a mistake of ours is no fault of the photo."""
@@ -36,11 +41,12 @@ _SOME_IMAGE = re.compile(
     rb"II\*\0|MM\0\*|II\+\0|MM\0\+"  # TIFF, BigTIFF and most raw photos
     rb"|BM.{4}\0\0\0\0|8BPS|\0\0[\x01\x02]\0|DDS |qoif|\x76\x2f\x31\x01"  # BMP, Photoshop, icons, DDS, QOI, OpenEXR
     rb"|\xff\x0a|\0\0\0\x0cJXL |\0\0\0\x0cjP  |\xff\x4f\xff\x51"  # JPEG XL, JPEG 2000
-    rb"|.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1|avi[fs]|crx )"  # HEIC, AVIF, Canon raw
+    rb"|.{4}ftypcrx "  # Canon raw
     rb"|(?:\xef\xbb\xbf)?\s*(?:<svg\b|<(?:\?xml|!--|!doctype svg).{0,2000}?<svg\b)",
     re.DOTALL | re.IGNORECASE,
 )
 _OURS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP", re.DOTALL)
+_HEIC = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1|avi[fs])", re.DOTALL)
 _ANIMATED_ONLY = re.compile(rb"GIF8[79]a")
 _JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)
 
@@ -71,6 +77,8 @@ class PhotoFault(StrEnum):
     TRUNCATED = "truncated"
     """One of our formats, cut short or damaged."""
     ANIMATED = "animated"
+    HEIC = "heic"
+    """What iPhones keep, or its younger brother AVIF: whoever sends it can do something about it."""
     UNSUPPORTED = "unsupported"
     """A picture, but of a kind that we do not take."""
     TOO_MANY_BYTES = "too_many_bytes"
@@ -103,6 +111,8 @@ def check_photo(data: bytes) -> PhotoFacts:
     with _decoding():
         image = _opened(data)
         width, height = _upright_size(image)
+        # A JPEG is read to its end for an eighth as well, in a tenth of the memory.
+        image.draft(None, (width // 8, height // 8))
         image.load()
         return PhotoFacts(width, height, _format(image), len(data))
 
@@ -130,6 +140,12 @@ def preview(data: bytes, *, longest: int = 768) -> bytes:
         image = _opened(data)
         size = _upright_size(image)
         return _jpeg(_rendered(image, _scaled(size, min(1.0, longest / max(size)))), quality=85)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG that was made here; of a stranger's file `check_photo` tells."""
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return image.size
 
 
 # Opening --------------------------------------------------------------------------------------------------------------
@@ -160,7 +176,7 @@ def _opened(data: bytes) -> ImageFile:
         raise BadPhoto(PhotoFault.TRUNCATED, "the header is damaged") from error
     if _format(image) != "JPEG" and getattr(image, "is_animated", False):
         raise BadPhoto(PhotoFault.ANIMATED)
-    _check_size(*image.size)
+    _check_size(*image.size, most_pixels=MAX_PIXELS[_format(image)])
     if image.info.get("progressive") and _scan_count(data) > MAX_SCANS:
         raise BadPhoto(PhotoFault.UNSUPPORTED, "too many scans")
     return image
@@ -169,6 +185,8 @@ def _opened(data: bytes) -> ImageFile:
 def _kind_of_stranger(data: bytes) -> PhotoFault:
     if _ANIMATED_ONLY.match(data):
         return PhotoFault.ANIMATED
+    if _HEIC.match(data):
+        return PhotoFault.HEIC
     return PhotoFault.UNSUPPORTED if _SOME_IMAGE.match(data) else PhotoFault.NOT_AN_IMAGE
 
 
@@ -177,9 +195,9 @@ def _format(image: ImageFile) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, *, most_pixels: int) -> None:
     measures = f"{width}x{height}"
-    if width * height > MAX_PIXELS:
+    if width * height > most_pixels:
         raise BadPhoto(PhotoFault.TOO_MANY_PIXELS, measures)
     if min(width, height) < MIN_SHORT_SIDE:
         raise BadPhoto(PhotoFault.TOO_SMALL, measures)
@@ -277,13 +295,19 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 # Composing ------------------------------------------------------------------------------------------------------------
 
 _SMALL = 8
-"""The backdrop is painted at an eighth of the frame and enlarged: a blur that wide holds no finer detail."""
-_COVER_BLUR = 44.0
-"""So wide that of the photo only its light and colours are left: no ghost of the product beside the product."""
-_EDGE_BLUR = 4.5
-_CONTINUED = 48.0
-"""How far, in small pixels, the photo's own edge carries on before the backdrop takes over."""
-_FEATHER = 20
+"""The backdrop is painted at an eighth of the frame and enlarged: it holds no finer detail."""
+_EDGE, _STEADY_EDGE = (1, 1), (8, 41)
+"""How deep, and over how much of its length, the edge is searched for the middle colour of a place, in small pixels.
+Next to the photo the edge goes on as it is; farther away letters or things that touch it have left no trace."""
+_SPREADS = tuple(2.0**power for power in range(7))
+"""How far around it, in small pixels, a place of the backdrop looks for its colour."""
+_STEADY_FROM = 2
+"""The place in these from which only steady colours are carried on, and no detail any more."""
+_SPREAD_PER_DISTANCE = 0.6
+_CALM_FROM = 48.0
+"""The distance from the photo, in small pixels, from which the backdrop is as calm as it gets."""
+_OVERLAP = 20
+"""How far the photo's own pixels, mirrored at its edge, reach into the backdrop while they fade."""
 
 
 def _filled(image: ImageFile, scale: float, frame_size: tuple[int, int]) -> Image.Image:
@@ -293,48 +317,100 @@ def _filled(image: ImageFile, scale: float, frame_size: tuple[int, int]) -> Imag
 
 
 def _framed(photo: Image.Image, frame_size: tuple[int, int]) -> Image.Image:
-    """The photo in the middle of its own blurred, calmer backdrop, without a visible seam."""
+    """The photo in the middle of a backdrop that carries its edges on, without a visible seam."""
     left, top = (frame_size[0] - photo.width) // 2, (frame_size[1] - photo.height) // 2
     frame = _backdrop(photo, (left, top), frame_size)
-    frame.paste(photo, (left, top), _soft_edges(photo.size, frame_size))
+    wider = np.pad(np.asarray(photo), ((_OVERLAP, _OVERLAP), (_OVERLAP, _OVERLAP), (0, 0)), mode="symmetric")
+    frame.paste(Image.fromarray(wider), (left - _OVERLAP, top - _OVERLAP), _soft_edges(photo.size))
     return frame
 
 
 def _backdrop(photo: Image.Image, corner: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
-    """A blurred cover of the photo that begins, next to the photo, with the colours of its edge."""
+    """The colours of the photo's edges: next to it as they are, farther away steadier, more mixed and calmer."""
     width, height = frame_size[0] // _SMALL, frame_size[1] // _SMALL
     left, top = corner[0] // _SMALL, corner[1] // _SMALL
-    small_size = min(width - left, max(1, photo.width // _SMALL)), min(height - top, max(1, photo.height // _SMALL))
-    small = photo.resize(small_size, Image.Resampling.BOX, reducing_gap=2.0)
+    across, down = min(width - left, max(1, photo.width // _SMALL)), min(height - top, max(1, photo.height // _SMALL))
+    small = np.asarray(photo.resize((across, down), Image.Resampling.BOX), np.float64)
+    detailed, steady = (_edges(small, (left, top), corner, looked_at) for looked_at in (_EDGE, _STEADY_EDGE))
 
-    cover = ImageOps.fit(small, (width, height)).filter(ImageFilter.GaussianBlur(_COVER_BLUR))
-    cover = ImageEnhance.Brightness(ImageEnhance.Color(cover).enhance(0.85)).enhance(0.9)
+    distance = np.hypot.outer(_distance_outside(height, top, top + down), _distance_outside(width, left, left + across))
+    level = np.log2(np.clip(distance * _SPREAD_PER_DISTANCE, _SPREADS[0], _SPREADS[-1]))[..., None]
+    mixed = np.zeros((height, width, 3))
+    for power, spread in enumerate(_SPREADS):
+        edges = steady if power >= _STEADY_FROM else detailed
+        summed = np.sum([_spread_out(edge, spread, (height, width)) for edge in edges], axis=0)
+        share = np.clip(1.0 - np.abs(level - power), 0.0, 1.0)
+        mixed += share * summed[..., :3] / np.maximum(summed[..., 3:], 1e-200)  # what has no edge near it is the photo
 
-    beyond_x, beyond_y = width - left - small.width, height - top - small.height
-    margins = ((top, beyond_y), (left, beyond_x), (0, 0))
-    continued = Image.fromarray(np.pad(np.asarray(small), margins, mode="edge"))
-    continued = continued.filter(ImageFilter.GaussianBlur(_EDGE_BLUR))
-
-    away_x = _distance_outside(width, left, left + small.width)
-    away_y = _distance_outside(height, top, top + small.height)
-    part = np.clip(np.hypot.outer(away_y, away_x) / _CONTINUED, 0.0, 1.0)
-    takes_over = Image.fromarray((255 * part * part * (3 - 2 * part)).astype(np.uint8))
-    return Image.composite(cover, continued, takes_over).resize(frame_size, Image.Resampling.BICUBIC)
+    part = np.clip(distance / _CALM_FROM, 0.0, 1.0)[..., None]
+    grey = mixed.mean(axis=2, keepdims=True)
+    calm = 0.9 * (grey + 0.85 * (mixed - grey))
+    mixed += part * part * (3 - 2 * part) * (calm - mixed)
+    return Image.fromarray(mixed.round().astype(np.uint8)).resize(frame_size, Image.Resampling.BICUBIC)
 
 
-def _distance_outside(length: int, start: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+@dataclass(frozen=True)
+class _Edge:
+    """One edge of the photo on the backdrop: a row or a column, and from where on which colours lie there."""
+
+    is_row: bool
+    place: int
+    start: int
+    colours: Floats
+
+
+def _edges(small: Floats, place: tuple[int, int], corner: tuple[int, int], looked_at: tuple[int, int]) -> list[_Edge]:
+    """The edges that face the backdrop; those that lie on the frame's own do not count."""
+    (left, top), (down, across) = place, small.shape[:2]
+    turned = small.transpose(1, 0, 2)
+    edges = []
+    if corner[1] > 0:
+        edges += [_Edge(True, top, left, _edge_colours(small, looked_at))]
+        edges += [_Edge(True, top + down - 1, left, _edge_colours(small[::-1], looked_at))]
+    if corner[0] > 0:
+        edges += [_Edge(False, left, top, _edge_colours(turned, looked_at))]
+        edges += [_Edge(False, left + across - 1, top, _edge_colours(turned[::-1], looked_at))]
+    return edges
+
+
+def _edge_colours(small: Floats, looked_at: tuple[int, int]) -> Floats:
+    """The middle colour of every place along the upper edge, and its weight, which is 1."""
+    depth, length = looked_at
+    strip = small[:depth]
+    reach = min(length, strip.shape[1]) // 2
+    padded = np.pad(strip, ((0, 0), (reach, reach), (0, 0)), "symmetric")
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
+    colours = np.median(around, axis=(0, 3))
+    return np.concatenate([colours, np.ones((len(colours), 1))], axis=1)
+
+
+def _spread_out(edge: _Edge, spread: float, size: tuple[int, int]) -> Floats:
+    """What an edge gives to each place of the backdrop: its colours by their nearness, times their weight, and that."""
+    height, width = size
+    beside, along = (height, width) if edge.is_row else (width, height)
+    ends = np.arange(edge.start, edge.start + len(edge.colours))
+    mixed = _bell(np.subtract.outer(np.arange(along), ends), spread) @ edge.colours
+    nearness = _bell(np.arange(beside) - edge.place, spread)
+    given = nearness[:, None, None] * mixed
+    return given if edge.is_row else given.transpose(1, 0, 2)
+
+
+def _bell(distance: npt.NDArray[np.integer], spread: float) -> Floats:
+    """How much a place counts from so far away."""
+    return np.exp(-(distance**2) / (2 * spread**2))
+
+
+def _distance_outside(length: int, start: int, end: int) -> Floats:
     """For each place along a side: how far it lies from the stretch between start and end."""
     place = np.arange(length, dtype=np.float64)
     return np.maximum(np.maximum(start - place, place - (end - 1)), 0.0)
 
 
-def _soft_edges(size: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
-    """The mask that fades a photo out along those edges that do not lie on the frame's own."""
+def _soft_edges(size: tuple[int, int]) -> Image.Image:
+    """The mask of a photo with its overlap: the photo is whole, what lies around it fades."""
     across, down = (
-        np.ones(side)
-        if side >= full
-        else np.clip((np.minimum(np.arange(side), np.arange(side)[::-1]) + 1) / _FEATHER, 0, 1)
-        for side, full in zip(size, frame_size, strict=True)
+        np.clip(1.0 - _distance_outside(side + 2 * _OVERLAP, _OVERLAP, _OVERLAP + side) / (_OVERLAP + 1), 0.0, 1.0)
+        for side in size
     )
     return Image.fromarray((255 * np.outer(down, across)).astype(np.uint8))
 

@@ -1,12 +1,13 @@
 """What the adapters share: one HTTP client that never repeats a request by itself, and network trouble in our words."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
+from pydantic import StringConstraints
 
 from neurocards import __version__
-from neurocards.domain.failures import Failure, FailureKind, Reason
+from neurocards.domain.failures import Failure, FailureKind, Reason, Scope
 
 # KIE's gateway refuses clients without a plain name.
 USER_AGENT = f"neurocards/{__version__}"
@@ -23,6 +24,7 @@ NOT_SENT = (
     httpx2.PoolTimeout,
     httpx2.LocalProtocolError,
     httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
 )
 """The request never left us: nothing can have come of it."""
 
@@ -45,8 +47,18 @@ def network_failure(error: httpx2.HTTPError | httpx2.InvalidURL) -> Failure:
     # Only the kind: some texts quote a header, and with it the key.
     message = type(error).__name__
     if isinstance(error, NOT_SENT):
-        return Failure(FailureKind.OUTAGE, Reason.PROVIDER, message, retry_after_seconds=UNREACHABLE_PAUSE_SECONDS)
-    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, message)
+        return Failure(
+            FailureKind.OUTAGE,
+            Reason.PROVIDER,
+            message,
+            scope=Scope.PROVIDER,
+            retry_after_seconds=UNREACHABLE_PAUSE_SECONDS,
+        )
+    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, message, scope=Scope.PROVIDER)
+
+
+Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,4000}$")]
+"""An address or a name that log, database and a further request can take."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,11 @@ async def ask(client: httpx2.AsyncClient, method: str, url: str, **request: Any)
             if len(content) > MAX_ANSWER_BYTES:
                 break
         return Reply(response.status_code, response.headers, content)
+
+
+def printable(text: str) -> str:
+    """Of a stranger's words what log and database can take."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def retry_after(response: Reply) -> float | None:

@@ -1,17 +1,19 @@
 """KIE.ai: uploads the first frame, submits one task, reads it, downloads its result.
 
-KIE answers HTTP 200 for failures; the envelope's `code` decides (docs.kie.ai, getting started and model pages). It has
-no key that would make a repeated submit harmless, so `submit` makes exactly one request and says when it cannot know.
+KIE answers HTTP 200 for failures; the envelope's `code` decides, and `kie_codes` says what it means. It has no key
+that would make a repeated submit harmless, so `submit` makes exactly one request and says when it cannot know.
 """
 
 import asyncio
 import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from neurocards.domain.catalogue import JsonValue
 from neurocards.domain.failures import Failure, FailureKind, Reason
@@ -26,20 +28,23 @@ from neurocards.domain.tasks import (
     TaskFailed,
     Unanswered,
 )
-from neurocards.providers.http import NOT_SENT, Reply, ask, make_client, network_failure, retry_after
+from neurocards.providers.fetching import Fetcher, on_this_machine
+from neurocards.providers.http import NOT_SENT, Printable, Reply, ask, make_client, network_failure, retry_after
+from neurocards.providers.keys import opened
+from neurocards.providers.kie_codes import (
+    UNKNOWN_TASK_CODES,
+    query_failure,
+    submit_failure,
+    task_failure,
+    upload_failure,
+)
 
 UPLOAD_FOLDER = "neurocards/frames"
 
-MAX_RESULT_BYTES = 300 * 1024 * 1024
+LATEST_BUCKETS = 6
+"""Of ten minutes each: how a model did in the last hour."""
 
-OUTAGE_CODES = {401, 402, 433, 455}
-"""Wrong key, no credits, the key's own limit, maintenance: ours or theirs to mend, not the order's fault."""
-
-UNKNOWN_TASK_CODES = {404, 422}
-"""What recordInfo says of a task that it does not know: "recordInfo is null"."""
-
-RETRYABLE_CODES = {408, 451, 500, 501, 550}
-MODEL_CODES = {404, 422, 505}
+T = TypeVar("T")
 
 
 class Kie:
@@ -47,36 +52,40 @@ class Kie:
 
     name: Literal["kie"] = "kie"
 
-    def __init__(self, *, api_url: str, upload_url: str, api_key: str) -> None:
+    def __init__(self, *, api_url: str, upload_url: str, keys: Mapping[str, str]) -> None:
+        """`keys` are the secrets by label, at least one."""
         self._api_url = api_url.rstrip("/")
         self._upload_url = upload_url.rstrip("/")
-        self._authorization = {"Authorization": f"Bearer {api_key}"}
+        self._keys = keys
         self._client = make_client()
+        self._fetcher = Fetcher(allow_loopback=on_this_machine(api_url))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self._keys)
+
+    def _authorization(self, key: str) -> dict[bytes, bytes]:
+        # As bytes: a letter that is not ASCII then makes it a wrong key and not an error of ours.
+        return {b"Authorization": f"Bearer {opened(self._keys, key)}".encode()}
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+        await self._fetcher.close()
 
-    async def upload_frame(self, frame: bytes, name: str) -> str:
+    async def upload_frame(self, frame: bytes, name: str, *, key: str) -> str:
         """Upload a JPEG under a name that must end in .jpg: KIE serves it with the type of its name."""
-        try:
-            reply = await ask(
-                self._client,
-                "POST",
-                f"{self._upload_url}/api/file-stream-upload",
-                headers=self._authorization,
-                files={"file": (name, frame, "image/jpeg")},
-                data={"uploadPath": UPLOAD_FOLDER, "fileName": name},
-            )
-            envelope = _Upload.model_validate(_data(_envelope(reply)))
-        except httpx2.HTTPError as error:
-            raise network_failure(error) from error
-        except ValidationError as error:
-            raise _unreadable("upload") from error
-        return envelope.downloadUrl
+        reply = await self._ask(
+            "POST",
+            f"{self._upload_url}/api/file-stream-upload",
+            key=key,
+            files={"file": (name, frame, "image/jpeg")},
+            data={"uploadPath": UPLOAD_FOLDER, "fileName": name},
+        )
+        return _read(_UPLOAD, reply, upload_failure).downloadUrl
 
     async def submit(
-        self, model: str, values: dict[str, JsonValue], *, limit_seconds: float, callback_url: str | None
+        self, model: str, values: dict[str, JsonValue], *, key: str, limit_seconds: float, callback_url: str | None
     ) -> Submission:
         """One POST. Whatever leaves room for an accepted task is Unanswered.
 
@@ -89,7 +98,7 @@ class Kie:
                     self._client,
                     "POST",
                     f"{self._api_url}/api/v1/jobs/createTask",
-                    headers=self._authorization,
+                    headers=self._authorization(key),
                     json={"model": model, "input": values, **callback},
                 )
         except NOT_SENT as error:
@@ -99,156 +108,178 @@ class Kie:
         except TimeoutError:
             return Unanswered("no answer in time")
 
-        if reply.status >= 500:
-            # A gateway may say so although the task was made behind it.
+        code, msg = _code(reply)
+        failure = submit_failure(reply.status, code, msg, retry_after_seconds=retry_after(reply))
+        if failure is not None:
+            return Refused(failure)
+        if reply.status >= 300:
             return Unanswered(f"HTTP {reply.status}")
         try:
-            created = _Created.model_validate(_data(_envelope(reply)))
-        except Failure as failure:
-            return Refused(failure)
-        except ValidationError:
+            return Accepted(_read(_CREATED, reply, query_failure).taskId)
+        except Failure:
             return Unanswered("an answer that cannot be read")
-        return Accepted(created.taskId)
 
-    async def task(self, task_id: str) -> Task:
-        """Read the task; a state that is not known counts as pending."""
-        record = await self._record(task_id)
+    async def task(self, task_id: str, *, key: str, task_url: str | None, model: str) -> Task:
+        """Read the task; a state that is not known counts as pending. KIE has one address for all tasks."""
+        record = await self._record(task_id, key)
         if record is None:
             return NotFound()
         if record.state == "success":
             return _result(record)
         if record.state == "fail":
-            return TaskFailed(_task_failure(record.failCode or "", record.failMsg or ""))
+            return TaskFailed(task_failure(record.failCode or "", record.failMsg or ""))
         return Pending()
 
-    async def made_for(self, task_id: str, callback_url: str) -> bool:
+    async def made_for(self, task_id: str, callback_url: str, *, key: str, model: str) -> bool:
         """Whether the task exists and was submitted with exactly this callback address. Raises Failure."""
-        record = await self._record(task_id)
+        record = await self._record(task_id, key)
         return record is not None and _callback_url(record.param) == callback_url
 
-    async def _record(self, task_id: str) -> "_Record | None":
+    async def _record(self, task_id: str, key: str) -> "_Record | None":
         """What recordInfo says; None of a task that it does not know. Raises Failure."""
-        try:
-            reply = await ask(
-                self._client,
-                "GET",
-                f"{self._api_url}/api/v1/jobs/recordInfo",
-                headers=self._authorization,
-                params={"taskId": task_id},
-            )
-            envelope = _envelope(reply)
-            if envelope.code in UNKNOWN_TASK_CODES:
-                return None
-            return _Record.model_validate(_data(envelope))
-        except httpx2.HTTPError as error:
-            raise network_failure(error) from error
-        except ValidationError as error:
-            raise _unreadable("recordInfo") from error
+        reply = await self._ask("GET", f"{self._api_url}/api/v1/jobs/recordInfo", key=key, params={"taskId": task_id})
+        code, _ = _code(reply)
+        if reply.status < 500 and code in UNKNOWN_TASK_CODES:
+            return None
+        return _read(_RECORD, reply, query_failure)
 
     async def download(self, url: str, target: Path) -> None:
-        """Stream the result into `target`: no key goes along, no redirect is followed, the size is capped."""
-        self._check_address(url)
+        """Stream the result into `target`; raises what `Fetcher.fetch` raises."""
+        await self._fetcher.fetch(url, target)
+
+    async def balance(self, key: str) -> float:
+        """The credits left on the account of a key. Raises Failure."""
+        return _read(_BALANCE, await self._ask("GET", f"{self._api_url}/api/v1/chat/credit", key=key), query_failure)
+
+    async def listed(self) -> Mapping[str, str]:
+        """The price in words of every model on offer, by its id. Raises Failure.
+
+        Being listed proves no service; not being listed is a strong sign of its end.
+        """
+        reply = await self._ask("GET", f"{self._api_url}/api/v1/models", key=self.keys[0])
+        models = {
+            model["model"]: str(model.get("pricingDesc") or "")
+            for model in _read(_LISTED, reply, query_failure).models
+            if isinstance(model.get("model"), str)
+        }
+        if not models:
+            # Nobody offers nothing: this would look like the end of every model at once.
+            raise _unreadable()
+        return models
+
+    async def success_rate(self, model: str) -> float | None:
+        """The share of all customers' tasks that succeeded in the last hour; None when that is not told.
+
+        Raises Failure.
+        """
+        reply = await self._ask(
+            "GET", f"{self._api_url}/api/v1/models/{quote(model, safe='/')}/success-rate", key=self.keys[0]
+        )
+        code, _ = _code(reply)
+        if (code or reply.status) == 404:
+            return None
+        points = _read(_RATES, reply, query_failure).points[-LATEST_BUCKETS:]
+        percents = [point.successRate for point in points if point.successRate is not None]
+        return sum(percents) / len(percents) / 100 if percents else None
+
+    async def _ask(self, method: str, url: str, *, key: str, **request: Any) -> Reply:  # Any: httpx2's options
+        """A request that is safe to repeat. Raises Failure."""
         try:
-            async with self._client.stream("GET", url) as response:
-                if response.status_code != 200:
-                    raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"download: HTTP {response.status_code}")
-                received = 0
-                with target.open("wb") as file:
-                    async for chunk in response.aiter_bytes(256 * 1024):
-                        received += len(chunk)
-                        if received > MAX_RESULT_BYTES:
-                            raise Failure(FailureKind.TEMPORARY, Reason.RESULT, "download: too large")
-                        file.write(chunk)
+            return await ask(self._client, method, url, headers=self._authorization(key), **request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise network_failure(error) from error
-
-    def _check_address(self, url: str) -> None:
-        """A result may lie on any host, but never behind weaker transport than the API itself."""
-        parts = urlsplit(url)
-        allowed = {"https", urlsplit(self._api_url).scheme}
-        if parts.scheme not in allowed or not parts.hostname or parts.username:
-            raise Failure(FailureKind.TEMPORARY, Reason.RESULT, "download: not an address we fetch from")
 
 
 class _Envelope(BaseModel):
     code: int
     msg: str | None = None
-    data: Any = None  # Any: differs per call and is validated by its own model
+    data: Any = None  # Any: differs per call and is validated by its own shape
 
 
 class _Upload(BaseModel):
-    downloadUrl: str  # noqa: N815 (KIE's name)
+    downloadUrl: Printable  # noqa: N815 (KIE's name)
 
 
 class _Created(BaseModel):
-    taskId: str  # noqa: N815 (KIE's name)
+    taskId: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]  # noqa: N815 (KIE's name)
 
 
 class _Record(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
     state: str
     param: Any = None  # Any: read by _callback_url alone, and no reason not to understand the rest
     resultJson: str | None = None  # noqa: N815 (KIE's name)
     failCode: str | None = None  # noqa: N815 (KIE's name)
     failMsg: str | None = None  # noqa: N815 (KIE's name)
+    creditsConsumed: Any = None  # noqa: N815 (KIE's name); Any: what it cost is no reason not to take a result
 
 
 class _ResultJson(BaseModel):
-    resultUrls: list[str]  # noqa: N815 (KIE's name)
+    resultUrls: list[Printable]  # noqa: N815 (KIE's name)
 
 
-def _envelope(reply: Reply) -> _Envelope:
-    """The envelope; raises Failure for a status that has none, ValidationError for one that cannot be read."""
-    if reply.status == 429:
-        raise Failure(FailureKind.RATE_LIMITED, Reason.PROVIDER, "HTTP 429", retry_after_seconds=retry_after(reply))
-    if reply.status in OUTAGE_CODES:
-        raise _code_failure(reply.status, "")
-    if reply.status >= 500:
-        raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"HTTP {reply.status}")
-    return _Envelope.model_validate_json(reply.content)
+class _Listed(BaseModel):
+    models: list[dict[str, Any]]  # Any: an odd entry must not hide the others
 
 
-def _data(envelope: _Envelope) -> Any:  # Any: validated by the caller
-    if envelope.code != 200:
-        raise _code_failure(envelope.code, envelope.msg or "")
-    return envelope.data
+class _Point(BaseModel):
+    successRate: Annotated[float, Field(ge=0, le=100)] | None = None  # noqa: N815 (KIE's name)
 
 
-def _code_failure(code: int, message: str) -> Failure:
-    """The envelope's codes (docs.kie.ai model pages; 433, 451, 455, 505 and 550 are KIE's own)."""
-    text = f"code {code}: {message}"
-    if code == 429:
-        return Failure(FailureKind.RATE_LIMITED, Reason.PROVIDER, text)
-    if code in OUTAGE_CODES:
-        return Failure(FailureKind.OUTAGE, Reason.PROVIDER, text)
-    if code == 400:
-        return Failure(FailureKind.PERMANENT, Reason.CONTENT, text)
-    if code in MODEL_CODES or (code == 500 and _about_the_model(message)):
-        return Failure(FailureKind.PERMANENT, Reason.MODEL, text)
-    if code in RETRYABLE_CODES:
-        return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, text)
-    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"unknown {text}")
+class _Rates(BaseModel):
+    points: list[_Point]
 
 
-def _about_the_model(message: str) -> bool:
-    """Code 500 also stands for a wrong request and for a model that is switched off: no retry helps."""
-    return "is required" in message or "temporarily paused" in message
+_UPLOAD = TypeAdapter(_Upload)
+_CREATED = TypeAdapter(_Created)
+_RECORD = TypeAdapter(_Record)
+_LISTED = TypeAdapter(_Listed)
+_RATES = TypeAdapter(_Rates)
+_BALANCE: TypeAdapter[float] = TypeAdapter(Annotated[float, Field(allow_inf_nan=False)])
 
 
-def _task_failure(code: str, message: str) -> Failure:
-    text = f"task failed, code {code}: {message}"
-    if code == "400":
-        return Failure(FailureKind.PERMANENT, Reason.CONTENT, text)
-    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, text)
+def _envelope(reply: Reply) -> _Envelope | None:
+    """The envelope; None of an answer that has none, as a gateway's."""
+    try:
+        return _Envelope.model_validate_json(reply.content)
+    except ValidationError:
+        return None
+
+
+def _code(reply: Reply) -> tuple[int | None, str]:
+    """The envelope's code and message."""
+    envelope = _envelope(reply)
+    return (envelope.code, envelope.msg or "") if envelope else (None, "")
+
+
+def _read(shape: TypeAdapter[T], reply: Reply, failed: Callable[..., Failure]) -> T:
+    """What an answer holds. Raises Failure: what `failed` makes of its codes, or that it cannot be read."""
+    envelope = _envelope(reply)
+    if reply.status >= 300 or (envelope is not None and envelope.code != 200):
+        code, msg = _code(reply)
+        raise failed(reply.status, code, msg, retry_after_seconds=retry_after(reply))
+    try:
+        return shape.validate_python(envelope.data if envelope else None)
+    except ValidationError as error:
+        raise _unreadable() from error
 
 
 def _result(record: _Record) -> Task:
     try:
         urls = _ResultJson.model_validate(json.loads(record.resultJson or "")).resultUrls
-    except (ValidationError, json.JSONDecodeError):
+    except ValueError:
         urls = []
     if not urls:
         return TaskFailed(Failure(FailureKind.TEMPORARY, Reason.RESULT, "success without a result"))
-    return Succeeded(urls[0])
+    return Succeeded(urls[0], cost_units=_cost(record.creditsConsumed))
+
+
+def _cost(credits: object) -> float | None:
+    """What was charged, if that is a sum of money."""
+    if isinstance(credits, int | float) and math.isfinite(credits) and credits >= 0:
+        return float(credits)
+    return None
 
 
 def _callback_url(param: object) -> object:
@@ -260,5 +291,5 @@ def _callback_url(param: object) -> object:
     return request.get("callBackUrl") if isinstance(request, dict) else None
 
 
-def _unreadable(call: str) -> Failure:
-    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"{call}: an answer that cannot be read")
+def _unreadable() -> Failure:
+    return Failure(FailureKind.TEMPORARY, Reason.PROVIDER, "an answer that cannot be read")

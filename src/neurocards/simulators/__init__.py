@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the simulated services are reached; KIE's upload host shares the address of its API."""
+    """Where the simulated services are reached; KIE's upload host and fal's storage share the address of their API."""
 
     telegram: str
     kie: str
+    fal: str
     openai: str
 
 
@@ -47,7 +48,7 @@ async def running_simulators(
             await asyncio.sleep(0.005)
         name = f"[{host}]" if ":" in host else host
         base = f"http://{name}:{listener.getsockname()[1]}"
-        yield Addresses(telegram=f"{base}/telegram", kie=f"{base}/kie", openai=f"{base}/openai/v1")
+        yield Addresses(telegram=f"{base}/telegram", kie=f"{base}/kie", fal=f"{base}/fal", openai=f"{base}/openai/v1")
     finally:
         with _hushed():
             server.should_exit = True
@@ -77,6 +78,7 @@ def _house(state: Path | None) -> "Router":
     """One application with a mount per service. A bare router: mounts get no lifespan from it, so it enters theirs."""
     from starlette.routing import Mount, Router
 
+    from neurocards.simulators.fal.app import create_app as create_fal
     from neurocards.simulators.kie.app import create_app as create_kie
     from neurocards.simulators.openai.app import create_app as create_openai
     from neurocards.simulators.telegram import create_app as create_telegram
@@ -84,6 +86,7 @@ def _house(state: Path | None) -> "Router":
     apps = {
         "/telegram": create_telegram(),
         "/kie": create_kie(state / "kie" if state else None),
+        "/fal": create_fal(state / "fal" if state else None),
         "/openai": create_openai(),
     }
 

@@ -1,10 +1,11 @@
 """What a simulated service does with every request before its own code sees it: remember it, or let it go wrong.
 
 Faults come from outside the service's code path, so a simulator behaves the same with and without them. The
-requests of the control side (`/sim`) are neither remembered nor disturbed.
+requests of the control side (`/sim`) are neither remembered nor disturbed, not even by an outage.
 """
 
 import asyncio
+import hashlib
 import json
 import socket
 import struct
@@ -13,21 +14,28 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REMEMBERED_REQUESTS = 50_000
 LONGEST_REMEMBERED_TEXT = 30_000
+PADDING = bytes(64 * 1024)
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+Down = Literal["refuse", "503"]
+"""How a service is away: it cuts every connection, or a gateway in front of it says so."""
 
 
 class Fault(BaseModel):
-    """The next `times` requests of a route ("*" is any) go wrong in the way `kind` names."""
+    """The next `times` requests of a route ("*" is any) go wrong in the way `kind` names.
+
+    `delay_seconds` is how late an answer comes, and what a slow one takes for each byte.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -98,7 +106,7 @@ class Journal:
         self._count += 1
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if "authorization" in headers:
-            headers["authorization"] = f"Bearer {masked(bearer(headers['authorization']))}"
+            headers["authorization"] = _masked_authorization(headers["authorization"])
         request = ReceivedRequest(
             id=self._count,
             at=time.time(),
@@ -130,6 +138,7 @@ class RecordedApp(FastAPI, Generic[F]):
 
     `route_of` gives a path the name that faults use; `refusal` turns a fault into the service's own words for
     it, or into None when the request is to take effect. Routes read the fault they met with `fault_met`.
+    `down` tells whether the service is away: then no request reaches it, and no fault is used up.
     """
 
     def __init__(
@@ -141,12 +150,14 @@ class RecordedApp(FastAPI, Generic[F]):
         faults: FaultBook[F],
         route_of: Callable[[str], str],
         refusal: Callable[[F], Response | None],
+        down: Callable[[], Down | None] = lambda: None,
     ) -> None:
         super().__init__(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
         self._journal = journal
         self._faults = faults
         self._route_of = route_of
         self._refusal = refusal
+        self._down = down
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else "/sim"
@@ -157,21 +168,37 @@ class RecordedApp(FastAPI, Generic[F]):
         if body is None:
             return
         route = self._route_of(path)
-        fault = self._faults.draw(route)
+        down = self._down()
+        fault = None if down else self._faults.draw(route)
         request = self._journal.enter(scope, path=path, route=route, body=body)
-        request.fault = fault.kind if fault else None
-        if fault and fault.kind == "reset":
+        request.fault = "down" if down else fault.kind if fault else None
+        if down == "refuse" or (fault and fault.kind == "reset"):
             await _cut(receive, hard=True)
             return
-        scope.setdefault("state", {})["fault"] = fault
-        refusal = self._refusal(fault) if fault else None
-        answer: ASGIApp = refusal or super().__call__
-        if fault and fault.kind == "drop_answer":
-            await answer(scope, _replayed(body, receive), _into_the_void)
-            await _cut(receive, hard=False)
+        if down:
+            await unavailable()(scope, _replayed(body, receive), _watched(send, request))
             return
-        delay_seconds = fault.delay_seconds if fault and fault.kind == "delay" else 0.0
-        await answer(scope, _replayed(body, receive), _watched(send, request, delay_seconds))
+        scope.setdefault("state", {})["fault"] = fault
+        replay, watch = _replayed(body, receive), _watched(send, request)
+        if fault is None:
+            await super().__call__(scope, replay, watch)
+            return
+        answer: ASGIApp = self._refusal(fault) or super().__call__
+        match fault.kind:
+            case "drop_answer":
+                await answer(scope, replay, _into_the_void)
+                await _cut(receive, hard=False)
+            case "503_accepted":
+                await answer(scope, replay, _into_the_void)
+                await unavailable()(scope, receive, watch)
+            case "slow":
+                await _trickle(await _kept(answer, scope, replay), receive, watch, fault.delay_seconds)
+            case "huge":
+                await _flood(await _kept(answer, scope, replay), receive, watch)
+            case "delay":
+                await answer(scope, replay, _watched(_late(send, fault.delay_seconds), request))
+            case _:
+                await answer(scope, replay, watch)
 
 
 def fault_met(request: Request) -> Fault | None:
@@ -186,15 +213,33 @@ def base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}{root.rstrip('/')}"
 
 
+def credential(authorization: str, scheme: str) -> str:
+    """The key of an Authorization header of this scheme, whose name may be written in any case; empty without one."""
+    named, _, key = authorization.partition(" ")
+    return key.strip() if named.lower() == scheme.lower() else ""
+
+
 def bearer(authorization: str) -> str:
     """The key of an Authorization header; empty when there is none."""
-    scheme, _, key = authorization.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    return credential(authorization, "Bearer")
 
 
 def masked(key: str) -> str:
-    """Enough of a key to tell two apart, too little to use one."""
-    return f"{key[:4]}…" if len(key) > 4 else "…" * bool(key)
+    """Enough of a key to tell any two apart, too little to use one: how it begins, and eight digits of its SHA-256."""
+    if not key:
+        return ""
+    return f"{key[:4] if len(key) > 4 else ''}…{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def unavailable() -> Response:
+    """What a gateway says when the service behind it does not answer."""
+    return HTMLResponse("<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>", 503)
+
+
+def _masked_authorization(authorization: str) -> str:
+    """The header as it may be remembered, whatever its scheme; without one, all of it counts as the key."""
+    scheme, _, key = authorization.strip().partition(" ")
+    return f"{scheme} {masked(key.strip())}" if key else masked(scheme)
 
 
 def _remembered(body: bytes, content_type: str) -> JsonValue:
@@ -248,18 +293,75 @@ async def _continued(first: Iterable[Message], receive: Receive) -> AsyncIterato
         yield await receive()
 
 
-def _watched(send: Send, request: ReceivedRequest, delay_seconds: float) -> Send:
+def _watched(send: Send, request: ReceivedRequest) -> Send:
     async def watch(message: Message) -> None:
         if message["type"] == "http.response.start":
             request.status = message["status"]
-            await asyncio.sleep(delay_seconds)
         await send(message)
 
     return watch
 
 
+def _late(send: Send, delay_seconds: float) -> Send:
+    async def wait(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(delay_seconds)
+        await send(message)
+
+    return wait
+
+
 async def _into_the_void(_message: Message) -> None:
     """Takes the answer that the client will never see."""
+
+
+async def _kept(answer: ASGIApp, scope: Scope, receive: Receive) -> list[Message]:
+    """The whole answer, before a byte of it is sent."""
+    messages: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    await answer(scope, receive, keep)
+    return messages
+
+
+async def _trickle(messages: list[Message], receive: Receive, send: Send, seconds_per_byte: float) -> None:
+    """Send the head at once and the body byte by byte, until the client has it or has had enough."""
+    start, *bodies = messages
+    await send(start)
+    for byte in b"".join(part.get("body", b"") for part in bodies):
+        if await _left(receive, within_seconds=seconds_per_byte):
+            return
+        await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _flood(messages: list[Message], receive: Receive, send: Send) -> None:
+    """Send the answer and then zeros without end, until the client has had enough."""
+    start, *bodies = messages
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    await send({**start, "headers": headers})
+    for part in bodies:
+        await send({**part, "more_body": True})
+    leaving = asyncio.create_task(_left(receive))
+    try:
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": PADDING, "more_body": True})
+            await asyncio.sleep(0)
+    finally:
+        leaving.cancel()
+
+
+async def _left(receive: Receive, *, within_seconds: float | None = None) -> bool:
+    """Whether the client hangs up in that time; without a time, wait until it does."""
+    try:
+        async with asyncio.timeout(within_seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _cut(receive: Receive, *, hard: bool) -> None:

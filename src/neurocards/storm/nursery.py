@@ -68,8 +68,23 @@ def _warm_up(photo: bytes) -> None:
 async def _write_a_prompt(photo: bytes) -> None:
     settings = read_settings()
     (api_key,) = settings.required("openai_api_key")
-    writer = OpenAIWriter(base_url=settings.openai_base_url, api_key=api_key, model=settings.openai_model)
-    await writer.write(brief="A product.", description="A product.", wishes="", photo=photo, seconds=5)
+    writer = OpenAIWriter(
+        base_url=settings.openai_base_url,
+        api_key=api_key,
+        model=settings.openai_model,
+        mode=settings.openai_mode,
+    )
+    await writer.write(
+        brief="A product.",
+        description="A product.",
+        wishes="",
+        photo=photo,
+        seconds=5,
+        prompt_characters=2000,
+        speech_words=0,
+        speech_languages=(),
+        sound=True,
+    )
     await writer.close()
 
 

@@ -158,6 +158,9 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str], hooks: str | N
         "DATABASE_URL": dsn,
         "BOT_TOKEN": BOT_TOKEN,
         "KIE_API_KEY": "storm",
+        # The storm wants to see much happen at once; how a key's pace is kept is shown elsewhere.
+        "KIE_SUBMITS": "10000",
+        "KIE_IN_FLIGHT": "10000",
         "OPENAI_API_KEY": "storm",
         "TELEGRAM_API_URL": addresses["telegram"],
         "KIE_API_URL": addresses["kie"],

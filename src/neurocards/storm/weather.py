@@ -34,7 +34,9 @@ SETTLING_SECONDS = 300.0
 SETTLING_SHARE = 10.0
 """What settling may take in all: so many seconds, and so many more for each second of storm."""
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
+"""How long the storm itself waits for the database that it crashes: on a busy machine one crash meets the next."""
+
 LATE_SECONDS = 1.0
 PROGRESS_SECONDS = 0.5
 

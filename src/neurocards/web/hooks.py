@@ -1,17 +1,16 @@
-"""What outside services may tell us: Telegram an update, the video provider that a task has changed.
+"""What outside services may tell us: Telegram an update, a video provider that a task has changed.
 
 Whoever calls proves himself before his body is read. An update is stored before it is acknowledged; a callback is a
 hint that makes us ask, and nothing it says is believed.
 """
 
 import asyncio
-import base64
 import hmac
 import json
-import re
 import time
+from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Protocol, assert_never
 from uuid import UUID
 
 import structlog
@@ -19,10 +18,11 @@ from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from neurocards.addresses import KIE_PATH, TELEGRAM_PATH, callback_mac, webhook_path_token
+from neurocards.addresses import PROVIDER_PATH, TELEGRAM_PATH, callback_mac, webhook_path_token
 from neurocards.bot.intake import BadUpdate, received
 from neurocards.db import callbacks, updates
 from neurocards.db.connection import Away, Database
+from neurocards.domain.callbacks import Callback, Forged, Told, Undecided
 
 MAX_UPDATE_BYTES = 1024 * 1024
 MAX_CALLBACK_BYTES = 64 * 1024
@@ -31,30 +31,36 @@ BODY_SECONDS = 5.0
 """How long a sender who has proved himself may take to send what he has to say."""
 
 STORE_SECONDS = 5.0
-HINT_SECONDS = 1.0
-"""How long the database may take. Telegram and the provider repeat what was not acknowledged."""
+"""How long the database may take with an update. Telegram repeats what was not acknowledged."""
 
-SIGNATURE_AGE_SECONDS = 300
-
-MAX_TASK_ID_LETTERS = 200
+ANSWER_SECONDS = 1.0
+"""How long a callback's proof and the database may take together. Providers repeat what was not acknowledged."""
 
 QUIET_SECONDS = 60.0
 """Refusals are logged at most this often: a flood of them must not become a flood of lines."""
 
 ACKNOWLEDGED = {"code": 200, "msg": "success"}
-"""What KIE takes for an answer."""
+"""What KIE takes for an answer; the others look at the status alone."""
 
 log = structlog.get_logger()
 
 
+class CallbackReader(Protocol):
+    """Whoever knows how one provider proves that a callback is its own."""
+
+    async def read(self, headers: Mapping[str, str], body: bytes) -> Callback:
+        """What the callback is; names of headers are found in any case. Raises nothing."""
+        ...
+
+
 def build_hooks(
-    database: Database, *, webhook_secret: str, callback_key: bytes, kie_webhook_key: str | None
+    database: Database, *, webhook_secret: str, callback_key: bytes, readers: Mapping[str, CallbackReader]
 ) -> FastAPI:
-    """The application to serve. `kie_webhook_key` is the key with which KIE signs, where one was made there."""
-    hooks = _Hooks(database, webhook_secret, callback_key, kie_webhook_key)
+    """The application to serve. `readers` are by the name of the provider; of others nothing is listened to."""
+    hooks = _Hooks(database, webhook_secret, callback_key, readers)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_api_route(f"{TELEGRAM_PATH}/{{path_token}}", hooks.take_update, methods=["POST"])
-    app.add_api_route(f"{KIE_PATH}/{{attempt_id}}/{{mac}}", hooks.take_callback, methods=["POST"])
+    app.add_api_route(f"{PROVIDER_PATH}/{{provider}}/{{attempt_id}}/{{mac}}", hooks.take_callback, methods=["POST"])
     app.add_api_route("/livez", _live, methods=["GET"])
     return app
 
@@ -69,13 +75,13 @@ class _TooLong(Exception):
 
 class _Hooks:
     def __init__(
-        self, database: Database, webhook_secret: str, callback_key: bytes, kie_webhook_key: str | None
+        self, database: Database, webhook_secret: str, callback_key: bytes, readers: Mapping[str, CallbackReader]
     ) -> None:
         self._database = database
         self._webhook_secret = webhook_secret.encode()
         self._path_token = webhook_path_token(webhook_secret).encode()
         self._callback_key = callback_key
-        self._kie_webhook_key = kie_webhook_key.encode() if kie_webhook_key is not None else None
+        self._readers = readers
         self._refusals = _Refusals()
 
     async def take_update(self, path_token: str, request: Request) -> Response:
@@ -103,25 +109,36 @@ class _Hooks:
             return Response(status_code=503)
         return Response()
 
-    async def take_callback(self, attempt_id: str, mac: str, request: Request) -> Response:
+    async def take_callback(self, provider: str, attempt_id: str, mac: str, request: Request) -> Response:
         """Let the attempt's generation be looked at now."""
+        reader = self._readers.get(provider)
+        if reader is None:
+            return _closing(404)
         # The text of the path is what was signed: nothing of it is parsed before that is known.
         if not hmac.compare_digest(mac.encode(), callback_mac(self._callback_key, attempt_id).encode()):
-            return self._refuse("kie")
+            return self._refuse(provider)
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                task_id = _task_id(await _read(request, MAX_CALLBACK_BYTES))
-            if self._kie_webhook_key is not None and not _signed(request, task_id, self._kie_webhook_key):
-                return self._refuse("kie")
-            async with asyncio.timeout(HINT_SECONDS):
-                hinted = await self._database.run(lambda tx: callbacks.hint(tx, UUID(attempt_id), task_id))
+                body = await _read(request, MAX_CALLBACK_BYTES)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._taken(provider, UUID(attempt_id), await reader.read(request.headers, body))
         except _TooLong:
             return _closing(413)
         except (*Away, TimeoutError, ClientDisconnect) as error:
-            log.warning("callback_not_taken", error=str(error).strip() or type(error).__name__)
-            return Response(status_code=503)
-        log.info("callback", attempt_id=attempt_id, news=hinted)
-        return JSONResponse(ACKNOWLEDGED)
+            return _not_taken(provider, str(error).strip() or type(error).__name__)
+
+    async def _taken(self, provider: str, attempt_id: UUID, callback: Callback) -> Response:
+        match callback:
+            case Forged():
+                return self._refuse(provider)
+            case Undecided(detail):
+                return _not_taken(provider, detail)
+            case Told(task_id):
+                hinted = await self._database.run(lambda tx: callbacks.hint(tx, attempt_id, task_id, provider=provider))
+                log.info("callback", provider=provider, attempt_id=str(attempt_id), news=hinted)
+                return JSONResponse(ACKNOWLEDGED)
+            case _:
+                assert_never(callback)
 
     def _refuse(self, hook: str) -> Response:
         self._refusals.count(hook)
@@ -147,6 +164,12 @@ class _Refusals:
 def _closing(status: int) -> Response:
     """An answer after which nothing more is read: the rest of a body that is not wanted stays where it is."""
     return Response(status_code=status, headers={"Connection": "close"})
+
+
+def _not_taken(provider: str, why: str) -> Response:
+    """The provider has to come again."""
+    log.warning("callback_not_taken", provider=provider, error=why)
+    return Response(status_code=503)
 
 
 async def _read(request: Request, limit_bytes: int) -> bytes:
@@ -176,30 +199,3 @@ def _number(text: str) -> float:
     if not isfinite(number):
         raise ValueError("no number of JSON")
     return number
-
-
-def _task_id(body: bytes) -> str | None:
-    """Which task the callback names, if it names one in a way that a provider would."""
-    try:
-        told: Any = json.loads(body)  # Any: whatever the caller says
-    except (ValueError, RecursionError):
-        return None
-    data = told.get("data") if isinstance(told, dict) else None
-    if not isinstance(data, dict):
-        return None
-    # KIE's own samples read the second name, its callbacks carry the first.
-    task_id = data.get("taskId", data.get("task_id"))
-    sane = isinstance(task_id, str) and re.fullmatch(rf"[!-~]{{1,{MAX_TASK_ID_LETTERS}}}", task_id)
-    return task_id if sane else None
-
-
-def _signed(request: Request, task_id: str | None, key: bytes) -> bool:
-    """Whether KIE signed the task's id within the last minutes. It signs nothing else of a callback."""
-    timestamp = request.headers.get("X-Webhook-Timestamp", "")
-    signature = request.headers.get("X-Webhook-Signature", "").encode("latin-1")
-    if task_id is None or not re.fullmatch(r"[0-9]{1,12}", timestamp):
-        return False
-    expected = base64.b64encode(hmac.digest(key, f"{task_id}.{timestamp}".encode(), "sha256"))
-    # The time of the world and not of the database: KIE's clock is the other side of this.
-    fresh = abs(time.time() - int(timestamp)) <= SIGNATURE_AGE_SECONDS
-    return hmac.compare_digest(signature, expected) and fresh

@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, Response
 
 from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp
 from neurocards.simulators.kie.catalogue import catalogue_router
-from neurocards.simulators.kie.clips import ClipMaker
 from neurocards.simulators.kie.faults import KieFault, refusal, route_of
 from neurocards.simulators.kie.jobs import jobs_router
 from neurocards.simulators.kie.settings import KieSettings, SettingsChange
 from neurocards.simulators.kie.tasks import Studio
 from neurocards.simulators.kie.upload_api import upload_router
-from neurocards.simulators.kie.uploads import UploadedFiles
+from neurocards.simulators.studio.clips import ClipMaker
+from neurocards.simulators.studio.uploads import UploadedFiles
 
 
 def create_app(state: Path | None = None) -> FastAPI:
@@ -47,6 +47,7 @@ def create_app(state: Path | None = None) -> FastAPI:
         faults=faults,
         route_of=route_of,
         refusal=refusal,
+        down=lambda: studio.settings.down,
     )
     app.include_router(jobs_router(studio))
     app.include_router(catalogue_router(studio))
@@ -61,6 +62,10 @@ def _control_router(studio: Studio, uploads: UploadedFiles, journal: Journal, fa
     @router.get("/tasks")
     async def tasks() -> list[dict[str, JsonValue]]:
         return [task.seen_by_tests() for task in studio.tasks.values()]
+
+    @router.get("/keys")
+    async def keys() -> dict[str, dict[str, JsonValue]]:
+        return studio.keys.seen_by_tests(studio.settings)
 
     @router.post("/tasks/{task_id}/callback")
     async def repeat_callback(task_id: str) -> Response:

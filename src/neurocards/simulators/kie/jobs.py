@@ -2,20 +2,18 @@
 
 import json
 import time
-from collections import defaultdict, deque
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import FileResponse, Response
 
 from neurocards.simulators.exchange import base_url, bearer, fault_met
-from neurocards.simulators.kie.faults import KieFault, answer, too_many_requests
+from neurocards.simulators.kie import fates
+from neurocards.simulators.kie.faults import KieFault, answer, withheld
+from neurocards.simulators.kie.keys import accepted_key, purse, unauthorized
 from neurocards.simulators.kie.models import MODELS, BadInput, Text, Url, read_strictly
-from neurocards.simulators.kie.settings import KieSettings
 from neurocards.simulators.kie.tasks import Studio
 
-RATE_WINDOW_SECONDS = 10.0
-TASKS_PER_WINDOW = 20
 LINK_SECONDS = 20 * 60
 
 
@@ -30,52 +28,26 @@ class CreateTask(BaseModel):
     progressCallBackUrl: Url | None = None  # noqa: N815 - the service's own name
 
 
-class RateWindow:
-    """At most `most` events per key in any ten seconds."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._events: defaultdict[str, deque[float]] = defaultdict(deque)
-
-    def admits(self, key: str) -> bool:
-        """Whether one more event fits; it is counted when it does."""
-        events, now = self._events[key], time.monotonic()
-        while events and events[0] <= now - RATE_WINDOW_SECONDS:
-            events.popleft()
-        if len(events) >= self._most:
-            return False
-        events.append(now)
-        return True
-
-
-def accepted_key(request: Request, settings: KieSettings) -> str | None:
-    """The key a request came with; None when it opens nothing."""
-    key = bearer(request.headers.get("authorization", ""))
-    return key if key and (settings.api_keys is None or key in settings.api_keys) else None
-
-
-def unauthorized() -> Response:
-    return answer(401, "You do not have access permissions")
-
-
 def jobs_router(studio: Studio) -> APIRouter:
     """The routes below `/api/v1` that make and show tasks, and `/results`."""
     router = APIRouter()
-    window = RateWindow(TASKS_PER_WINDOW)
 
     @router.post("/api/v1/jobs/createTask")
     async def create_task(request: Request) -> Response:
-        key = accepted_key(request, studio.settings)
-        if key is None:
+        key = bearer(request.headers.get("authorization", ""))
+        if not key:
             return unauthorized()
-        if studio.settings.rate_limit and not window.admits(key):
-            return too_many_requests()
+        usage = studio.keys[key]
+        usage.submits += 1
+        if refusal := studio.keys.refusal(key, studio.settings):
+            usage.refused += 1
+            return refusal
         try:
-            return _created(request, key, await request.body())
+            return await _created(request, key, await request.body())
         except BadInput as refused:
             return answer(refused.code, refused.msg)
 
-    def _created(request: Request, key: str, body: bytes) -> Response:
+    async def _created(request: Request, key: str, body: bytes) -> Response:
         wish = read_strictly(CreateTask, _decoded(body))
         model = MODELS.get(wish.model)
         if model is None:
@@ -83,18 +55,22 @@ def jobs_router(studio: Studio) -> APIRouter:
         if wish.model in studio.settings.retired_models:
             return answer(500, "This interface is temporarily paused")
         wanted = model.read(wish.input).wanted()
-        fate = fault_met(request)
-        task = studio.create(
+        fate = _fault(request)
+        task = (fate and fates.taken_for(fate, studio.tasks)) or studio.create(
             model=model.id,
             fields=wish.input,
             wanted=wanted,
             key=key,
             base_url=base_url(request),
             callback_url=wish.callBackUrl,
-            fate=fate if isinstance(fate, KieFault) else None,
+            fate=fate,
         )
         if task is None:
+            studio.keys[key].refused += 1
             return answer(402, "Credits insufficient. Your current balance isn't enough to run this request.")
+        studio.keys[key].accept()
+        if fate and fate.kind == "early_callback":
+            await task.told.wait()
         return answer(200, "success", {"taskId": task.id})
 
     @router.get("/api/v1/jobs/recordInfo")
@@ -102,13 +78,13 @@ def jobs_router(studio: Studio) -> APIRouter:
         if accepted_key(request, studio.settings) is None:
             return unauthorized()
         task = studio.tasks.get(request.query_params.get("taskId", ""))
-        return answer(200, "success", task.record()) if task else answer(422, "recordInfo is null")
+        record = fates.record(task) if task else None
+        return answer(200, "success", record) if record else answer(422, "recordInfo is null")
 
     @router.get("/api/v1/chat/credit")
     async def credit(request: Request) -> Response:
-        if accepted_key(request, studio.settings) is None:
-            return unauthorized()
-        return answer(200, "success", studio.settings.credits)
+        key = accepted_key(request, studio.settings)
+        return answer(200, "success", purse(key, studio.settings)) if key else unauthorized()
 
     @router.post("/api/v1/common/download-url")
     async def download_url(request: Request) -> Response:
@@ -125,13 +101,21 @@ def jobs_router(studio: Studio) -> APIRouter:
         return answer(200, "success", f"{url}?expires={int(time.time()) + LINK_SECONDS}")
 
     @router.api_route("/results/{name}", methods=["GET", "HEAD"])
-    async def result(name: str, expires: int | None = None) -> Response:
-        file = studio.result_file(name)
-        if file is None or (expires is not None and expires < time.time()):
+    async def result(request: Request, name: str, expires: int | None = None) -> Response:
+        task = studio.made(name)
+        if task is None or task.result is None or (expires is not None and expires < time.time()):
             return Response("Not Found", 404)
-        return FileResponse(file, media_type="video/mp4")
+        if task.fate and task.fate.kind in ("result_404", "result_redirect"):
+            return withheld(task.fate)
+        odd = next((fault for fault in (_fault(request), task.fate) if fault and fault.kind == "result_type"), None)
+        return FileResponse(task.result, media_type=odd.content_type if odd else "video/mp4")
 
     return router
+
+
+def _fault(request: Request) -> KieFault | None:
+    fault = fault_met(request)
+    return fault if isinstance(fault, KieFault) else None
 
 
 def _decoded(body: bytes) -> JsonValue:

@@ -303,7 +303,24 @@ class Sora2(ModelInput):
     def wanted(self) -> Wanted:
         seconds = int(self.n_frames)
         aspect = {"portrait": "9:16", "landscape": "16:9"}[self.aspect_ratio]
-        return Wanted(self.image_urls[0], seconds, 720, 3 * seconds, aspect=aspect)
+        return Wanted(self.image_urls[0], seconds, self.side(), self.rate() * seconds, aspect=aspect)
+
+    def side(self) -> int:
+        return 720
+
+    def rate(self) -> float:
+        return 3
+
+
+class Sora2Pro(Sora2):
+    size: Literal["standard", "high"] = "standard"
+
+    def side(self) -> int:
+        return {"standard": 720, "high": 1024}[self.size]
+
+    def rate(self) -> float:
+        """What the service asked is not on record, so it asks what the maker did."""
+        return {"standard": 60, "high": 100}[self.size]
 
 
 @dataclass(frozen=True)
@@ -391,6 +408,14 @@ MODELS = {
         ),
         Model("veo-3-1", "Veo 3.1", "Google", Veo31, "60 credits per video (fast)"),
         Model("sora-2-image-to-video", "Sora 2", "OpenAI", Sora2, "30 credits per 10 s", is_listed=False),
+        Model(
+            "sora-2-pro-image-to-video",
+            "Sora 2 Pro",
+            "OpenAI",
+            Sora2Pro,
+            "60 / 100 credits per second (standard / high)",
+            is_listed=False,
+        ),
     )
 }
 

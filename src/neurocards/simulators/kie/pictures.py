@@ -1,22 +1,9 @@
-"""The pictures a task is made from: fetched when the work begins, and refused when name and bytes disagree."""
+"""How KIE words it when the picture of a task cannot be used."""
 
-import asyncio
-import io
-import ipaddress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import httpx2
-from PIL import Image
-
-MIME_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
-MAX_PICTURE_BYTES = 20 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Picture:
-    data: bytes
-    size: tuple[int, int]
+from neurocards.simulators.studio import pictures
+from neurocards.simulators.studio.pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -31,42 +18,6 @@ NOT_FETCHED = Rejection("451", "image fetch failed")
 NOT_WHAT_IT_SAYS = Rejection("400", "image fetch failed")
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL stays on this machine: a simulator never talks to the world outside."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return False
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
-
-
-async def fetch(client: httpx2.AsyncClient, url: str) -> tuple[str, bytes] | None:
-    """Content type and bytes at a loopback address; None when they cannot be had."""
-    if not is_loopback(url):
-        return None
-    try:
-        answer = await client.get(url, timeout=30)
-    except (httpx2.HTTPError, httpx2.InvalidURL):
-        return None
-    if answer.status_code != 200 or len(answer.content) > MAX_PICTURE_BYTES:
-        return None
-    return answer.headers.get("content-type", "").partition(";")[0].strip(), answer.content
-
-
 async def examine(content_type: str, data: bytes) -> Picture | Rejection:
-    """The picture, when its bytes begin as its name promised; a damaged one is found out by the renderer."""
-    return await asyncio.to_thread(_examine, content_type, data)
-
-
-def _examine(content_type: str, data: bytes) -> Picture | Rejection:
-    try:
-        with Image.open(io.BytesIO(data), formats=list(MIME_FORMATS.values())) as image:
-            if image.format != MIME_FORMATS.get(content_type):
-                return NOT_WHAT_IT_SAYS
-            turned = image.getexif().get(0x0112, 1) >= 5
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return NOT_WHAT_IT_SAYS
-    return Picture(data, (height, width) if turned else (width, height))
+    """The picture, when its bytes begin as its name promised."""
+    return await pictures.examine(content_type, data) or NOT_WHAT_IT_SAYS

@@ -1,139 +1,31 @@
 """Tasks from their creation to their video: states, credits, results and callbacks, as KIE's documentation has them."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import json
 import time
 import uuid
-from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import httpx2
 from pydantic import JsonValue
 
-from neurocards.simulators.exchange import masked
-from neurocards.simulators.kie.clips import ClipMaker
+from neurocards.simulators.kie.callbacks import Letter, letters_at_the_end, letters_at_the_start
 from neurocards.simulators.kie.faults import FATES, KieFault
+from neurocards.simulators.kie.keys import KeyBook, purse
 from neurocards.simulators.kie.models import Wanted, frame_size
-from neurocards.simulators.kie.pictures import (
-    NOT_FETCHED,
-    NOT_WHAT_IT_SAYS,
-    Picture,
-    Rejection,
-    examine,
-    fetch,
-    is_loopback,
-)
-from neurocards.simulators.kie.render import ClipSpec
+from neurocards.simulators.kie.pictures import NOT_FETCHED, NOT_WHAT_IT_SAYS, Rejection, examine
+from neurocards.simulators.kie.records import Callback, Task, TaskState
 from neurocards.simulators.kie.settings import KieSettings
-from neurocards.simulators.kie.uploads import UploadedFiles
+from neurocards.simulators.studio.clips import ClipMaker
+from neurocards.simulators.studio.pictures import Picture, fetch, is_loopback
+from neurocards.simulators.studio.render import ClipSpec
+from neurocards.simulators.studio.spoiling import flawed, spoiled
+from neurocards.simulators.studio.uploads import UploadedFiles
 
-CALLBACK_TRIES = 3
 CALLBACK_SECONDS = 15.0
 CALLBACK_PAUSE_SECONDS = 0.5
-NOT_A_VIDEO = b"<html><body>AccessDenied: the link has expired</body></html>"
-
-
-class TaskState(StrEnum):
-    WAITING = "waiting"
-    QUEUING = "queuing"
-    GENERATING = "generating"
-    SUCCESS = "success"
-    FAIL = "fail"
-
-
-@dataclass
-class Callback:
-    """One try to tell the client; `outcome` is the HTTP status or the kind of network trouble."""
-
-    at: float
-    outcome: str
-
-
-@dataclass
-class Task:
-    """One createTask that was accepted, and all that has become of it."""
-
-    id: str
-    model: str
-    input: dict[str, JsonValue]
-    wanted: Wanted
-    key: str
-    base_url: str
-    callback_url: str | None
-    created: float
-    updated: float
-    seconds: float
-    credits: float
-    fate: KieFault | None
-    state: TaskState = TaskState.WAITING
-    completed: float | None = None
-    rejection: Rejection | None = None
-    result: Path | None = None
-    result_name: str = field(default_factory=lambda: f"{uuid.uuid4().hex}.mp4")
-    callbacks: list[Callback] = field(default_factory=list)
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in (TaskState.SUCCESS, TaskState.FAIL)
-
-    @property
-    def result_url(self) -> str | None:
-        return f"{self.base_url}/results/{self.result_name}" if self.state is TaskState.SUCCESS else None
-
-    def progress(self) -> int:
-        if self.state is TaskState.SUCCESS:
-            return 100
-        end = self.completed or time.time()
-        return min(99, int(100 * (end - self.created) / self.seconds)) if self.seconds else 99
-
-    def move(self, state: TaskState) -> None:
-        self.state = state
-        self.updated = time.time()
-
-    def record(self) -> dict[str, JsonValue]:
-        """The `data` of recordInfo and of a callback. What is not there yet is sometimes '' and sometimes null."""
-        blank = None if self.is_over else ""
-        request = {"model": self.model, "callBackUrl": self.callback_url, "input": self.input}
-        return {
-            "taskId": self.id,
-            "model": self.model,
-            "state": self.state.value,
-            "param": json.dumps(request, ensure_ascii=False),
-            "resultJson": json.dumps({"resultUrls": [self.result_url]}) if self.result_url else blank,
-            "failCode": self.rejection.fail_code if self.rejection else blank,
-            "failMsg": self.rejection.fail_msg if self.rejection else blank,
-            "costTime": round((self.completed - self.created) * 1000) if self.completed else None,
-            "completeTime": round(self.completed * 1000) if self.completed else None,
-            "createTime": round(self.created * 1000),
-            "updateTime": round(self.updated * 1000),
-            "progress": self.progress(),
-            "creditsConsumed": self.credits,
-        }
-
-    def seen_by_tests(self) -> dict[str, JsonValue]:
-        """What `/sim/tasks` shows."""
-        return {
-            "id": self.id,
-            "model": self.model,
-            "input": self.input,
-            "state": self.state.value,
-            "progress": self.progress(),
-            "created": self.created,
-            "completed": self.completed,
-            "key": masked(self.key),
-            "credits": self.credits,
-            "fate": self.fate.kind if self.fate else None,
-            "fail_code": self.rejection.fail_code if self.rejection else None,
-            "result_url": self.result_url,
-            "callback_url": self.callback_url,
-            "callbacks": [{"at": callback.at, "outcome": callback.outcome} for callback in self.callbacks],
-        }
 
 
 class Studio:
@@ -142,6 +34,7 @@ class Studio:
     def __init__(self, clips: ClipMaker, uploads: UploadedFiles, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.settings = KieSettings()
+        self.keys = KeyBook()
         self.tasks: dict[str, Task] = {}
         self._by_result: dict[str, Task] = {}
         self._clips = clips
@@ -166,9 +59,9 @@ class Studio:
     ) -> Task | None:
         """Take the credits and begin the work; None when the credits do not suffice."""
         price = round(wanted.price_credits, 2)
-        if price > self.settings.credits:
+        if price > purse(key, self.settings):
             return None
-        self._add_credits(-price)
+        self._add_credits(key, -price)
         now = time.time()
         task = Task(
             id=uuid.uuid4().hex,
@@ -185,25 +78,26 @@ class Studio:
             fate=fate if fate and fate.kind in FATES else None,
         )
         self.tasks[task.id] = self._by_result[task.result_name] = task
-        self._start(self._carry_out(task))
+        self.keys[key].begin()
+        work = self._start(self._carry_out(task))
+        work.add_done_callback(lambda _done: task.told.set())
         return task
 
-    def result_file(self, name: str) -> Path | None:
-        """The finished file behind a result address."""
-        task = self._by_result.get(name)
-        if task is None or task.result is None or (task.fate and task.fate.kind == "result_404"):
-            return None
-        return task.result if task.result.is_file() else None
+    def made(self, result_name: str) -> Task | None:
+        """The task whose finished file lies behind a result address."""
+        task = self._by_result.get(result_name)
+        return task if task and task.result and task.result.is_file() else None
 
     def repeat_callback(self, task: Task) -> None:
         """Tell the client once more what it may know already."""
-        self._start(self._call_back(task))
+        self._start(self._deliver(task, letters_at_the_end(task, self.settings.webhook_key)))
 
     async def reset(self) -> None:
-        """Forget every task and every setting."""
+        """Forget every task, every key and every setting."""
         await self._stop()
         self.tasks.clear()
         self._by_result.clear()
+        self.keys = KeyBook()
         self.settings = KieSettings()
 
     async def close(self) -> None:
@@ -213,22 +107,26 @@ class Studio:
             await self._client.aclose()
 
     async def _carry_out(self, task: Task) -> None:
+        self._start(self._deliver(task, letters_at_the_start(task, self.settings.webhook_key)))
         if task.fate and task.fate.kind == "never_ends":
             await self._pace(task)
             return
         made, _ = await asyncio.gather(self._make(task), self._pace(task))
+        self._finish(task, made)
+        await self._deliver(task, letters_at_the_end(task, self.settings.webhook_key))
+
+    def _finish(self, task: Task, made: Path | Rejection) -> None:
         task.completed = time.time()
-        if isinstance(made, Rejection):
-            task.rejection = made
-            # A failed task costs nothing.
-            self._add_credits(task.credits)
-            task.credits = 0
-            task.move(TaskState.FAIL)
-        else:
+        self.keys[task.key].end()
+        if isinstance(made, Path):
             task.result = made
             task.move(TaskState.SUCCESS)
-        if task.callback_url:
-            await self._call_back(task)
+            return
+        task.rejection = made
+        if not self.settings.keep_failed_credits:
+            self._add_credits(task.key, task.credits)
+            task.credits = 0
+        task.move(TaskState.FAIL)
 
     async def _pace(self, task: Task) -> None:
         """The states that a client sees while it waits, whether or not the video is ready earlier."""
@@ -254,7 +152,7 @@ class Studio:
         except Exception:
             return Rejection("500", "Internal Error")
         if fate and fate.kind == "bad_result":
-            return await asyncio.to_thread(self._spoil, clip, fate.variant)
+            return await spoiled(clip, fate.variant, self._spoiled)
         return clip
 
     async def _picture(self, task: Task) -> Picture | Rejection:
@@ -266,35 +164,21 @@ class Studio:
             content = await fetch(self._http(), url)
         return await examine(*content) if content else NOT_FETCHED
 
-    def _spoil(self, clip: Path, variant: str) -> Path:
-        """The damaged copy of a clip; variants that are damaged by the way they are rendered need none."""
-        whole = clip.read_bytes()
-        match variant:
-            case "truncated":
-                damaged = whole[: len(whole) * 3 // 5]
-            case "not_a_video":
-                damaged = NOT_A_VIDEO
-            case "zero_bytes":
-                damaged = b""
-            case _:
-                return clip
-        path = self._spoiled / f"{variant}-{clip.name}"
-        path.write_bytes(damaged)
-        return path
+    async def _deliver(self, task: Task, letters: Iterable[Letter]) -> None:
+        """Bring letters one after the other; each has its tries, then the client is left to its own polling."""
+        for letter in letters:
+            if is_loopback(letter.url):
+                await self._bring(task, letter)
 
-    async def _call_back(self, task: Task) -> None:
-        """Deliver the callback; three tries, then the client is left to its own polling."""
-        url = task.callback_url
-        if url is None or not is_loopback(url):
-            return
-        body = _callback_body(task)
-        for attempt in range(CALLBACK_TRIES):
+    async def _bring(self, task: Task, letter: Letter) -> None:
+        for attempt in range(letter.tries):
             await asyncio.sleep(CALLBACK_PAUSE_SECONDS * attempt)
-            headers = {"Content-Type": "application/json", **_signature(task.id, self.settings.webhook_key)}
             callback = Callback(time.time(), "pending")
             task.callbacks.append(callback)
             try:
-                answer = await self._http().post(url, content=body, headers=headers, timeout=CALLBACK_SECONDS)
+                answer = await self._http().post(
+                    letter.url, content=letter.body, headers=letter.headers(), timeout=CALLBACK_SECONDS
+                )
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 callback.outcome = type(error).__name__
                 continue
@@ -302,9 +186,11 @@ class Studio:
             if answer.status_code == 200:
                 return
 
-    def _add_credits(self, credits: float) -> None:
-        balance = round(self.settings.credits + credits, 2)
-        self.settings = self.settings.model_copy(update={"credits": balance})
+    def _add_credits(self, key: str, credits: float) -> None:
+        balance = round(purse(key, self.settings) + credits, 2)
+        own = self.settings.key_credits
+        change = {"key_credits": {**own, key: balance}} if key in own else {"credits": balance}
+        self.settings = self.settings.model_copy(update=change)
 
     def _http(self) -> httpx2.AsyncClient:
         if self._client is None:
@@ -312,10 +198,11 @@ class Studio:
             self._client = httpx2.AsyncClient(trust_env=False, limits=limits, headers={"User-Agent": "KIE"})
         return self._client
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         running = asyncio.create_task(work)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
+        return running
 
     async def _stop(self) -> None:
         running = list(self._running)
@@ -326,38 +213,6 @@ class Studio:
 
 def _spec(wanted: Wanted, image_size: tuple[int, int], fate: KieFault | None) -> ClipSpec:
     width, height = frame_size(wanted, image_size)
-    seconds: float = wanted.seconds
-    spoiling = fate.variant if fate and fate.kind == "bad_result" else None
-    if spoiling == "small":
-        width, height = width // 4 * 2, height // 4 * 2
-    if spoiling == "wrong_length":
-        seconds /= 2
-    return ClipSpec(
-        width,
-        height,
-        seconds,
-        sound=wanted.sound and not (fate and fate.kind == "silent"),
-        look=spoiling if spoiling in ("black", "frozen") else "moving",
-    )
-
-
-def _callback_body(task: Task) -> bytes:
-    data = task.record()
-    del data["progress"]
-    if task.state is TaskState.SUCCESS:
-        body = {"code": 200, "msg": "Playground task completed successfully.", "data": data}
-    else:
-        body = {"code": 501, "msg": "Playground task failed.", "data": data}
-    return json.dumps(body, ensure_ascii=False).encode()
-
-
-def _signature(task_id: str, webhook_key: str | None) -> dict[str, str]:
-    """KIE signs the task's id and the time, not the body."""
-    if webhook_key is None:
-        return {}
-    timestamp = str(int(time.time()))
-    digest = hmac.digest(webhook_key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)
-    return {
-        "X-Webhook-Timestamp": timestamp,
-        "X-Webhook-Signature": base64.b64encode(digest).decode(),
-    }
+    sound = wanted.sound and not (fate and fate.kind == "silent")
+    spec = ClipSpec(width, height, wanted.seconds, sound=sound)
+    return flawed(spec, fate.variant if fate and fate.kind == "bad_result" else None)

@@ -16,10 +16,10 @@ from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from neurocards.simulators.exchange import base_url
-from neurocards.simulators.kie.jobs import accepted_key
-from neurocards.simulators.kie.pictures import fetch
+from neurocards.simulators.kie.keys import accepted_key
 from neurocards.simulators.kie.tasks import Studio
-from neurocards.simulators.kie.uploads import UploadedFiles, content_type
+from neurocards.simulators.studio.pictures import fetch
+from neurocards.simulators.studio.uploads import UploadedFiles, content_type
 
 
 class BadUpload(Exception):

@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, bearer, fault_met
 from neurocards.simulators.openai.faults import ApiError, OpenAiFault, refusal, route_of
+from neurocards.simulators.openai.misbehaving import obedient_answer, spoiled
+from neurocards.simulators.openai.reading import read_wanted
 from neurocards.simulators.openai.requests import (
     MODELS,
     Ask,
@@ -18,7 +20,7 @@ from neurocards.simulators.openai.requests import (
     read_chat_request,
     read_response_request,
 )
-from neurocards.simulators.openai.writing import Writer, as_json, tokens
+from neurocards.simulators.openai.writing import Writer, as_json, described_schema, tokens
 
 REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -101,7 +103,7 @@ def _control_router(journal: Journal, faults: FaultBook[OpenAiFault]) -> APIRout
 def _response(ask: Ask, fields: Json, fault: OpenAiFault | None) -> Json:
     """A Response object."""
     kind = fault.kind if fault else None
-    text = _text(ask, kind)
+    text = _text(ask, fault)
     content: Json = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     if kind == "refusal":
         content = {"type": "refusal", "refusal": REFUSAL}
@@ -122,7 +124,7 @@ def _response(ask: Ask, fields: Json, fault: OpenAiFault | None) -> Json:
         "error": None,
         "incomplete_details": {"reason": fault.reason} if fault and kind == "incomplete" else None,
         "model": ask.model,
-        "output": [message],
+        "output": [message] if text else [],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "service_tier": "default",
@@ -154,7 +156,7 @@ def _response(ask: Ask, fields: Json, fault: OpenAiFault | None) -> Json:
 def _completion(ask: Ask, fault: OpenAiFault | None) -> Json:
     """A ChatCompletion object."""
     kind = fault.kind if fault else None
-    text = _text(ask, kind)
+    text = _text(ask, fault)
     finish_reason = "stop"
     if fault and kind == "incomplete":
         finish_reason = "length" if fault.reason == "max_output_tokens" else "content_filter"
@@ -180,16 +182,32 @@ def _completion(ask: Ask, fault: OpenAiFault | None) -> Json:
     }
 
 
-def _text(ask: Ask, kind: str | None) -> str:
+def _text(ask: Ask, fault: OpenAiFault | None) -> str:
+    kind, reason = (fault.kind, fault.reason) if fault else (None, None)
+    if kind == "no_schema" and ask.schema is not None:
+        message = "This response_format type is unavailable now"
+        raise ApiError(400, message, param="response_format", code="unsupported_value")
+    text = obedient_answer(ask) if kind == "obey" else _written(ask, kind)
+    match kind:
+        # Output that ran out of tokens stops anywhere; output that is not JSON is what a weak server sends.
+        case "incomplete":
+            return text[: len(text) // 2] if reason == "max_output_tokens" else ""
+        case "bad_json":
+            return f"Sure! Here is your JSON: {text[:-1]}"
+        case "fenced":
+            return f"Here is the prompt:\n\n```json\n{text}\n```\n\nShall I write another one?"
+        case _:
+            return text
+
+
+def _written(ask: Ask, kind: str | None) -> str:
     writer = Writer(ask.text)
-    if ask.schema is not None:
-        text = as_json(writer.fill(ask.schema))
-    else:
-        text = as_json({"text": writer.plain()}) if ask.wants_json else writer.plain()
-    # Output that ran out of tokens stops anywhere; output that is not JSON is what a weak server sends.
-    if kind == "incomplete":
-        return text[: len(text) // 2]
-    return f"Sure! Here is your JSON: {text[:-1]}" if kind == "bad_json" else text
+    schema = ask.schema or described_schema(ask.instructions)
+    if schema is None:
+        return as_json({"text": writer.plain()}) if ask.wants_json else writer.plain()
+    if kind == "wrong_shape":
+        return as_json({"text": writer.plain()})
+    return as_json(spoiled(writer.fill(schema), kind, read_wanted(ask.text)))
 
 
 def _input_tokens(ask: Ask) -> int:

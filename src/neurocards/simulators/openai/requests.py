@@ -5,6 +5,7 @@ import base64
 import binascii
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -32,16 +33,30 @@ MODELS: dict[str, str | None] = {
 }
 
 
+DETAILS = ("low", "high", "auto", "original")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+THINKERS = ("gpt-5", "gpt-6")
+"""How the names of models that think before they answer begin; the others refuse to be told how much."""
+LEAST_OUTPUT_TOKENS = 16
+
+
 @dataclass(frozen=True)
 class Ask:
-    """What both APIs ask: what the person said, with how many pictures, and the shape of the answer."""
+    """What both APIs ask: what the person said, with how many pictures, and the shape of the answer.
+
+    `instructions` is what the developer said: to the model it is above the person's word.
+    """
 
     model: str
     text: str
-    all_text: str
+    instructions: str
     images: int
     schema: Schema | None
     wants_json: bool
+
+    @property
+    def all_text(self) -> str:
+        return f"{self.instructions}\n{self.text}"
 
 
 def decoded(body: bytes) -> Json:
@@ -68,6 +83,9 @@ async def read_response_request(fields: Json) -> Ask:
     collected = _Collected()
     for index, entry in enumerate(entries):
         await collected.take(entry, f"input[{index}]", text_kinds=("input_text", "output_text"))
+    reasoning = fields.get("reasoning")
+    _check_effort(model, reasoning.get("effort") if isinstance(reasoning, dict) else None, "reasoning.effort")
+    _check_tokens(fields, "max_output_tokens")
     instructions = fields.get("instructions")
     text = fields.get("text")
     shape = text.get("format") if isinstance(text, dict) else None
@@ -86,6 +104,8 @@ async def read_chat_request(fields: Json) -> Ask:
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
         raise _missing("messages")
+    _check_effort(model, fields.get("reasoning_effort"), "reasoning_effort")
+    _check_tokens(fields, "max_completion_tokens")
     collected = _Collected()
     for index, message in enumerate(messages):
         await collected.take(message, f"messages[{index}]", text_kinds=("text",))
@@ -100,7 +120,7 @@ class _Collected:
 
     def __init__(self) -> None:
         self._said: list[str] = []
-        self._all: list[str] = []
+        self._ordered: list[str] = []
         self._images = 0
 
     async def take(self, message: JsonValue, param: str, *, text_kinds: tuple[str, ...]) -> None:
@@ -119,6 +139,7 @@ class _Collected:
                 self._add_text(part.get("text"), where, is_said=message["role"] == "user")
             elif kind in ("input_image", "image_url"):
                 await _check_image(part.get("image_url"), kind, where)
+                _check_detail(image if isinstance(image := part.get("image_url"), dict) else part, where)
                 self._images += 1
             else:
                 raise ApiError(400, f"Invalid value: '{kind}'.", param=f"{where}.type", code="invalid_value")
@@ -126,9 +147,7 @@ class _Collected:
     def _add_text(self, text: JsonValue, where: str, *, is_said: bool) -> None:
         if not isinstance(text, str):
             raise _missing(f"{where}.text")
-        self._all.append(text)
-        if is_said:
-            self._said.append(text)
+        (self._said if is_said else self._ordered).append(text)
 
     def ask(self, model: str, *, extra: str, shape: Json, schema_holder: JsonValue, param: str) -> Ask:
         kind = shape.get("type", "text")
@@ -140,7 +159,7 @@ class _Collected:
         return Ask(
             model=model,
             text="\n".join(self._said),
-            all_text="\n".join([extra, *self._all]),
+            instructions="\n".join([extra, *self._ordered] if extra else self._ordered),
             images=self._images,
             schema=schema,
             wants_json=kind != "text",
@@ -155,6 +174,23 @@ def _model(fields: Json) -> str:
         message = f"The model '{model}' does not exist or you do not have access to it."
         raise ApiError(404, message, param="model", code="model_not_found")
     return model
+
+
+def _check_effort(model: str, effort: JsonValue, param: str) -> None:
+    if effort is None:
+        return
+    if not model.startswith(THINKERS):
+        message = f"Unsupported parameter: '{param}' is not supported with this model."
+        raise ApiError(400, message, param=param, code="unsupported_parameter")
+    if effort not in EFFORTS:
+        raise ApiError(400, f"Invalid value: '{effort}'.", param=param, code="invalid_value")
+
+
+def _check_tokens(fields: Json, param: str) -> None:
+    tokens = fields.get(param)
+    if tokens is not None and (not isinstance(tokens, int) or tokens < LEAST_OUTPUT_TOKENS):
+        message = f"Invalid '{param}': expected a value >= {LEAST_OUTPUT_TOKENS}."
+        raise ApiError(400, message, param=param, code="integer_below_min_value")
 
 
 def _schema(holder: JsonValue, param: str) -> Schema:
@@ -181,6 +217,12 @@ async def _check_image(image: JsonValue, kind: str, where: str) -> None:
     if not await asyncio.to_thread(_is_image, encoded):
         message = "The image data you provided does not represent a valid image. Please check your input."
         raise ApiError(400, message, param=where, code="invalid_image")
+
+
+def _check_detail(holder: Mapping[str, JsonValue], where: str) -> None:
+    detail = holder.get("detail")
+    if detail is not None and detail not in DETAILS:
+        raise ApiError(400, f"Invalid value: '{detail}'.", param=f"{where}.detail", code="invalid_value")
 
 
 def _is_image(encoded: str) -> bool:

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from neurocards.simulators.openai.reading import json_objects, read_wanted
+
 Schema = dict[str, JsonValue]
 
-PRODUCT_CHARACTERS = 200
 MAX_DEPTH = 12
-_PRODUCT_LINE = re.compile(
-    r"^\W*(?:the )?(?:product|item|description|title|товар|описание|название)\b[^:\n]{0,40}:\s*(\S.*)$",
-    re.IGNORECASE | re.MULTILINE,
-)
 
 _SCENES = (
     "on a pale stone surface beside a window",
@@ -37,19 +34,20 @@ _SOUNDS = (
 )
 
 
-def product_words(text: str) -> str:
-    """What the request says the product is: a line that names it, else the first line."""
-    named = _PRODUCT_LINE.search(text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    words = named[1] if named else (lines[0] if lines else "the product")
-    return words.strip()[:PRODUCT_CHARACTERS].strip()
+_LANGUAGES = {"en": "English", "es": "Spanish", "pt": "Portuguese", "id": "Indonesian"}
 
 
 class Writer:
     """Writes about one product; which of several phrasings it takes is decided by the request's text."""
 
-    def __init__(self, text: str) -> None:
-        self._product = product_words(text)
+    def __init__(self, text: str, *, seconds: int | None = None) -> None:
+        """`seconds` is the clip's length where it is not the one that the text names first."""
+        wanted = read_wanted(text)
+        self._product = wanted.in_english
+        self._seconds = seconds if seconds is not None else wanted.seconds
+        self._line = _line(self._product, wanted.line_words)
+        self._language = wanted.language
+        self._beats: list[int] = []
         self._digest = hashlib.sha256(text.encode()).digest()
 
     def plain(self) -> str:
@@ -63,6 +61,8 @@ class Writer:
     def _value(self, name: str, schema: JsonValue, root: Schema, depth: int) -> JsonValue:
         if not isinstance(schema, dict):
             return None
+        if not self._line and _is_speech(name) and _may_be_null(schema):
+            return None
         schema = _resolved(schema, root)
         if "const" in schema:
             return schema["const"]
@@ -70,29 +70,33 @@ class Writer:
             return choices[0]
         match _kind(schema):
             case "object":
-                return self._object(schema, root, depth)
+                return self._object(name, schema, root, depth)
             case "array":
                 least = _number(schema, "minItems", 1)
                 most = max(least, min(3, _number(schema, "maxItems", 3)))
                 count = most if depth else least
+                self._beats = _beats(self._seconds, count)
                 return [self._value(name, schema.get("items", {}), root, depth - 1) for _ in range(count)]
             case "string":
                 return self._text(name, schema)
             case "integer" | "number":
-                return self._amount(schema)
+                return self._amount(name, schema)
             case "boolean":
                 return True
             case _:
                 return None
 
-    def _object(self, schema: Schema, root: Schema, depth: int) -> JsonValue:
+    def _object(self, name: str, schema: Schema, root: Schema, depth: int) -> JsonValue:
         properties = schema.get("properties")
         if not isinstance(properties, dict):
             return {}
         required = schema.get("required")
         # A schema may contain itself; below a certain depth only what must be there is written.
         wanted = properties if depth > 0 or not isinstance(required, list) else required
-        return {name: self._value(name, properties[name], root, depth - 1) for name in map(str, wanted)}
+        prefix = f"{name} " if _is_speech(name) else ""
+        return {
+            inner: self._value(f"{prefix}{inner}", properties[inner], root, depth - 1) for inner in map(str, wanted)
+        }
 
     def _text(self, name: str, schema: Schema) -> str:
         text = self._about(name.lower())
@@ -103,6 +107,10 @@ class Writer:
         return text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0].ljust(shortest)[:longest]
 
     def _about(self, name: str) -> str:
+        if "language" in name:
+            return self._language
+        if _is_speech(name) and self._line:
+            return self._line
         if "prompt" in name:
             return self._prompt()
         if "negative" in name:
@@ -122,20 +130,47 @@ class Writer:
         return f"{self._product}, shown calmly and truthfully."
 
     def _prompt(self) -> str:
+        language = _LANGUAGES.get(self._language, self._language)
+        spoken = f' A person holds it up and says calmly in {language}: "{self._line}."' if self._line else ""
         return (
             f"{self._product}, {self._pick(_SCENES)}. The camera makes {self._pick(_MOVES)}. Natural light, "
-            "shallow depth of field, true colours. The product keeps its exact shape, materials and printed "
-            f"text for the whole clip. Sound: {self._pick(_SOUNDS)}."
+            f"shallow depth of field, true colours.{spoken} The camera slows and settles in the last second. "
+            f"Sound: {self._pick(_SOUNDS)}."
         )
 
-    def _amount(self, schema: Schema) -> int | float:
+    def _amount(self, name: str, schema: Schema) -> int | float:
         least, most = schema.get("minimum"), schema.get("maximum")
+        if "second" in name and self._beats:
+            return self._beats.pop(0)
         if isinstance(least, int | float):
             return least
         return min(1, most) if isinstance(most, int | float) else 1
 
     def _pick(self, phrases: Sequence[str]) -> str:
         return phrases[self._digest[len(phrases)] % len(phrases)]
+
+
+def _line(product: str, words: int) -> str:
+    """What somebody says of a product, in no more words than that."""
+    said = ["Look", "at", "this", *re.findall(r"[A-Za-z]+", product)][: min(words, 12)]
+    return " ".join(said)
+
+
+def _beats(seconds: int | None, count: int) -> list[int]:
+    """The seconds shared out among shots."""
+    if seconds is None or seconds < count:
+        return []
+    each, more = divmod(seconds, count)
+    return [each + (beat < more) for beat in range(count)]
+
+
+def _is_speech(name: str) -> bool:
+    return any(word in name.lower() for word in ("line", "speech", "spoken", "dialog"))
+
+
+def _may_be_null(schema: Schema) -> bool:
+    options = schema.get("anyOf")
+    return isinstance(options, list) and {"type": "null"} in options
 
 
 def strictness_problem(schema: JsonValue, path: str = "()") -> str | None:
@@ -164,6 +199,11 @@ def strictness_problem(schema: JsonValue, path: str = "()") -> str | None:
         ):
             return problem
     return None
+
+
+def described_schema(text: str) -> Schema | None:
+    """The schema that a text shows instead of sending it as one."""
+    return next((found for found in json_objects(text) if isinstance(found.get("properties"), dict)), None)
 
 
 def tokens(text: str) -> int:

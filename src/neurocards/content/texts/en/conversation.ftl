@@ -12,6 +12,7 @@ videos = { $videos ->
     [one] { $videos } video
    *[other] { $videos } videos
 }
+size-with-model = { $size } · { $model }
 videos-of-seconds = { $videos ->
     [1] 1 video, { $length }
    *[other] { videos }, { $length } each
@@ -24,7 +25,7 @@ bot-description =
     Send a photo of your product and get a short vertical video for its marketplace page.
 
     You see the price first and never pay for a failure.
-bot-about = Short marketplace videos from a single product photo.
+bot-about = Short marketplace videos from product photos.
 command-start = Begin or go on
 command-cabinet = Cabinet: balance, statement, my videos
 command-help = How it works
@@ -56,16 +57,22 @@ apology = Sorry, I could not handle your last message. Your credits and orders a
 ## Photo
 
 ask-photo = Send a photo of your product: one, sharp, the whole product in the frame.
+ask-second-photo = <b>{ $template }</b>. { $wanted }
+second-photo-wanted = Send the second photo: the video ends with it.
+second-photo-taken = The second photo is fine!
 photo-fault-empty = The file is empty: please send the photo again.
 photo-fault-not-an-image = This does not look like a picture: please send a photo as JPEG, PNG or WebP.
 photo-fault-truncated = The file did not arrive whole: please send the photo again.
 photo-fault-animated = This is an animation, and I need one still picture: please send an ordinary photo.
+photo-fault-heic = HEIC and AVIF will not do: send a photo, not a file (Telegram converts it), or set Settings → Camera → Formats → Most Compatible.
 photo-fault-unsupported = I do not read this format yet: save the photo as JPEG, PNG or WebP and send it again.
 photo-fault-too-many-bytes = The file is larger than 20 MB: send it as a photo instead of a file, or make it smaller.
-photo-fault-too-many-pixels = The picture has more than 50 megapixels: send it as a photo instead of a file, or make it smaller.
+photo-fault-too-many-pixels = The picture has too many pixels: send it as a photo instead of a file, or make it smaller.
 photo-fault-too-small = The photo is too small: its short side needs at least 300 pixels.
 photo-fault-too-long = The photo is too long and narrow: the long side may be three times the short one at most.
-album-first-only = I took the first good photo of the album: one order needs one photo.
+album-first-only = I took the first good photo of the album; should a second one be needed, I will ask for it.
+album-first-good = Of the album I took the first good one.
+album-first-two = Of the album I took the first two good ones.
 words-noted = I have noted the description.
 words-added = I have added that to the description.
 words-too-long = The text with the photo is longer than { $limit } characters, so I did not take it: please describe the product shorter when I ask.
@@ -90,7 +97,10 @@ kind-other = I cannot work with a message like this.
 photo-taken = The photo is fine!
 photo-anew = The photo is fine! { earlier-forgotten }
 earlier-forgotten = The unfinished order is forgotten, we begin a new one.
-photo-kept = The earlier photo stays.
+photo-kept = { $photos ->
+    [one] The earlier photo stays.
+   *[other] The earlier photos stay.
+}
 photo-after-consent = I have not taken this photo yet: please send it after you have agreed.
 order-in-work = Order No. { $number } is in work: the video will come here by itself.
 choose-template =
@@ -98,18 +108,49 @@ choose-template =
 
     { $templates }
 template-line = <b>{ $name }</b>: { $about }
+template-line-with-price = <b>{ $name }</b> · { $price }: { $about }
 template-ugc_blogger-name = Blogger
-template-ugc_blogger-about = a person holds the product and shows it to the camera, like in a phone review.
+template-ugc_blogger-about = a person shows the product, like in a phone review.
+template-ugc_blogger-sample = A steel travel mug that keeps coffee hot for six hours.
 template-hero_broll-name = Hero shot
-template-hero_broll-about = an advertising shot: the camera glides toward the product, light moves across it.
+template-hero_broll-about = an advertising shot, the camera glides around.
+template-hero_broll-sample = Olive oil in a bottle of dark green glass with a cork.
+template-hero_push_in-name = Getting closer
+template-hero_push_in-about = the camera rides slowly up to the product.
+template-hero_push_in-sample = Wireless headphones: matt white, with soft ear cushions.
+template-lifestyle-name = In real life
+template-lifestyle-about = where it is used.
+template-lifestyle-sample = A linen tablecloth, sand-coloured, for breakfast in the garden.
+template-texture_macro-name = Texture
+template-texture_macro-about = the material from very near, with its sound.
+template-texture_macro-sample = A chunky merino throw: soft, springs back under the hand.
+template-unboxing-name = Unboxing
+template-unboxing-about = hands unpack it; best if the photo shows the box.
+template-unboxing-sample = A set of three scented candles in a gift box.
+template-seasonal-name = For the season
+template-seasonal-about = snow, lights or petals; name the holiday.
+template-seasonal-sample = A mug with a deer, a present for New Year.
+template-turntable_arc-name = Turn
+template-turntable_arc-about = needs two photos of different sides.
+template-turntable_arc-sample = A leather backpack, cognac brown, with two front pockets.
+template-turntable_arc-second-photo = Send the second photo: the same product from another side, on a similar background. The video begins with the first photo and ends with the second.
+template-before_after-name = Before / after
+template-before_after-about = needs two photos, without people.
+template-before_after-sample = Boxes of grey felt: a wardrobe shelf before and after.
+template-before_after-second-photo = Send the second photo: how it looks afterwards, taken from the same spot. The first one will be the "before"; if it is the other way round, return to it with "Back".
 template-own_prompt-name = My own script
 template-own_prompt-about = you describe what happens in the frame.
+template-own_prompt-sample = The camera circles a teapot slowly, steam rises, a hand lifts the lid.
 ask-description =
     <b>{ $template }</b>. Describe the product: what it is, what it is made of, what is good about it.
+
+    For example: <i>{ $sample }</i>
 
     Up to { $limit } characters.
 ask-scenario =
     <b>{ $template }</b>. Describe what should happen in the video: the action, the camera, the mood.
+
+    For example: <i>{ $sample }</i>
 
     Up to { $limit } characters.
 ask-wishes =
@@ -140,6 +181,7 @@ cancelled = All right, the order you began is forgotten, nothing was charged. Wh
 nothing-to-cancel = There is nothing to cancel. Send a photo of your product and we begin.
 awaiting-photo = Please send a photo of your product: one, sharp, the whole product in the frame.
 awaiting-template = Right now, please choose a template with a button.
+awaiting-second_photo = Right now I am waiting for the second photo.
 awaiting-description = Right now I am waiting for the description as text.
 awaiting-wishes = Right now I am waiting for your wishes as text, or tap "Skip".
 awaiting-script = Right now, please approve the script with the button, or write what to add.
@@ -168,6 +210,7 @@ card-script =
     Price: <b>{ $price }</b>
     { $money }
 card-no-wishes = none
+card-two-photos = Photos: two, from this one to the second
 card-balance = Your balance: { $available }, left afterwards: { $left }.
 card-missing =
     Your balance: { $available }. Missing: <b>{ $missing }</b>.
@@ -176,6 +219,11 @@ card-top-up = Top up: { $support }
 price-changed = The price changed while the card was waiting. Nothing was charged: here is a card with the new price.
 price-changed-alert = The price has changed. Nothing was charged, a new card is below.
 not-enough = Missing: { $missing }. Needed: { $price }, available: { $available }. Nothing was charged, your order is kept.
+closed = Nobody can make this video right now. Nothing was charged, your order is kept: please confirm it later.
+closed-for = The studio that makes the videos is closed right now and should be back in about { $minutes ->
+    [one] a minute
+   *[other] { $minutes } minutes
+}. Nothing was charged, your order is kept: please confirm it then.
 too-many-open = You have many videos in work already: you can order again when some of them are ready. Nothing was charged, your order is kept.
 placed = Order No. { $number } is accepted, here we go!
 already-placed = This is order No. { $number }: it was accepted before, nothing was charged a second time.

@@ -4,6 +4,7 @@ status-title = <b>Order No. { $number }</b> · { $template }
 stage-accepted = waiting for its turn
 stage-prompt = writing the script
 stage-generating = creating the video
+stage-delayed = waiting for the studio
 stage-checking = checking the quality
 stage-sending = sending it to you
 stage-finished = done
@@ -22,6 +23,8 @@ usual-minutes = Usually ready in { $low }–{ $high } { $high ->
     [one] minute
    *[other] minutes
 } (based on the last { $measured } videos).
+status-delayed = The studio that makes the videos is not answering right now. Your order waits and goes on by itself; if it is not done in time, your credits come back.
+status-replaced = Made by { $other } instead of { $model }. The price stays the same.
 status-late = This takes longer than usual, and we are watching it. If it is not done in time, your credits come back by themselves.
 status-cheer = You can close the chat: the video will come by itself.
 status-summary = <b>Done: { $delivered } of { $total }.</b>

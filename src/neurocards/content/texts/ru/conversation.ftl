@@ -11,6 +11,7 @@ seconds = { $seconds ->
    *[many] { $seconds } секунд
 }
 videos = { $videos } видео
+size-with-model = { $size } · { $model }
 videos-of-seconds = { $videos ->
     [1] 1 видео, { $length }
    *[other] { videos } по { $length }
@@ -23,7 +24,7 @@ bot-description =
     Пришлите фото товара и получите короткое вертикальное видео для карточки на маркетплейсе.
 
     Цена видна заранее, за неудачу платить не нужно.
-bot-about = Короткие видео для карточек маркетплейсов из одного фото товара.
+bot-about = Короткие видео для карточек маркетплейсов из фото товара.
 command-start = Начать или продолжить
 command-cabinet = Кабинет: баланс, выписка, мои видео
 command-help = Как это работает
@@ -55,16 +56,22 @@ apology = Простите, у меня не получилось обработ
 ## Фото
 
 ask-photo = Пришлите фото товара: одно, чёткое, товар целиком в кадре.
+ask-second-photo = <b>{ $template }</b>. { $wanted }
+second-photo-wanted = Пришлите второе фото: им видео закончится.
+second-photo-taken = Второе фото подходит!
 photo-fault-empty = Файл пустой: пришлите, пожалуйста, фото ещё раз.
 photo-fault-not-an-image = Это не похоже на картинку: пришлите фото в формате JPEG, PNG или WebP.
 photo-fault-truncated = Файл дошёл не полностью: пришлите, пожалуйста, фото ещё раз.
 photo-fault-animated = Это анимация, а нужен один неподвижный кадр: пришлите обычное фото.
+photo-fault-heic = HEIC и AVIF я не читаю: отправьте как фото, а не файлом (Telegram преобразует), или Настройки → Камера → Форматы → Наиболее совместимый.
 photo-fault-unsupported = Этот формат я пока не понимаю: сохраните фото как JPEG, PNG или WebP и пришлите снова.
 photo-fault-too-many-bytes = Файл больше 20 МБ: отправьте его как фото, а не файлом, или уменьшите.
-photo-fault-too-many-pixels = В снимке больше 50 мегапикселей: отправьте его как фото, а не файлом, или уменьшите.
+photo-fault-too-many-pixels = В снимке слишком много пикселей: отправьте его как фото, а не файлом, или уменьшите.
 photo-fault-too-small = Фото слишком маленькое: нужно хотя бы 300 пикселей по короткой стороне.
 photo-fault-too-long = Фото слишком вытянутое: длинная сторона должна быть не больше трёх коротких.
-album-first-only = Из альбома я взял первое подходящее фото: на один заказ нужно одно.
+album-first-only = Из альбома я взял первое подходящее фото; если понадобится второе, попрошу.
+album-first-good = Из альбома я взял первое подходящее.
+album-first-two = Из альбома я взял два первых подходящих.
 words-noted = Описание записал.
 words-added = Добавил к описанию.
 words-too-long = Текст к фото длиннее { $limit } символов, поэтому я его не взял: опишите товар короче, когда спрошу.
@@ -89,7 +96,10 @@ kind-other = С таким сообщением я работать не уме�
 photo-taken = Фото подходит!
 photo-anew = Фото подходит! { earlier-forgotten }
 earlier-forgotten = Незаконченный заказ забыт, начинаем новый.
-photo-kept = Остаётся прежнее фото.
+photo-kept = { $photos ->
+    [one] Остаётся прежнее фото.
+   *[other] Остаются прежние фото.
+}
 photo-after-consent = Это фото я ещё не взял: пришлите его, пожалуйста, после согласия.
 order-in-work = Заказ № { $number } в работе: видео придёт сюда само.
 choose-template =
@@ -97,18 +107,49 @@ choose-template =
 
     { $templates }
 template-line = <b>{ $name }</b>: { $about }
+template-line-with-price = <b>{ $name }</b> · { $price }: { $about }
 template-ugc_blogger-name = Блогер
-template-ugc_blogger-about = человек держит товар в руках и показывает его на камеру, как в обзоре с телефона.
+template-ugc_blogger-about = человек показывает товар на камеру, как в обзоре.
+template-ugc_blogger-sample = Стальная термокружка, держит кофе горячим шесть часов.
 template-hero_broll-name = Главный герой
-template-hero_broll-about = рекламный кадр: камера плавно подъезжает к товару, по нему скользит свет.
+template-hero_broll-about = рекламный кадр, камера плавно огибает товар.
+template-hero_broll-sample = Оливковое масло в бутылке тёмного стекла, с пробкой.
+template-hero_push_in-name = Ближе и ближе
+template-hero_push_in-about = камера медленно подъезжает к товару.
+template-hero_push_in-sample = Беспроводные наушники: белые, матовые, с мягкими амбушюрами.
+template-lifestyle-name = В жизни
+template-lifestyle-about = товар на своём месте.
+template-lifestyle-sample = Льняная скатерть песочного цвета для завтрака на даче.
+template-texture_macro-name = Фактура
+template-texture_macro-about = материал совсем близко, слышно прикосновение.
+template-texture_macro-sample = Плед крупной вязки из мериноса: мягкий, пружинит под рукой.
+template-unboxing-name = Распаковка
+template-unboxing-about = руки достают товар; лучше, если упаковка есть на фото.
+template-unboxing-sample = Набор из трёх ароматических свечей в подарочной коробке.
+template-seasonal-name = К празднику
+template-seasonal-about = снег, огоньки, лепестки; назовите праздник.
+template-seasonal-sample = Кружка с оленем, подарок на Новый год.
+template-turntable_arc-name = Поворот
+template-turntable_arc-about = нужны два фото с разных сторон.
+template-turntable_arc-sample = Кожаный рюкзак коньячного цвета, спереди два кармана.
+template-turntable_arc-second-photo = Пришлите второе фото: тот же товар с другой стороны, на похожем фоне. Видео начнётся с первого фото и закончится вторым.
+template-before_after-name = Было и стало
+template-before_after-about = нужны два фото, без людей.
+template-before_after-sample = Короба из серого фетра: полка в шкафу до и после.
+template-before_after-second-photo = Пришлите второе фото: как стало, снято с того же места. Первое будет «было»; если наоборот, вернитесь к нему кнопкой «Назад».
 template-own_prompt-name = Свой сценарий
-template-own_prompt-about = вы сами описываете, что происходит в кадре.
+template-own_prompt-about = вы сами описываете, что в кадре.
+template-own_prompt-sample = Камера медленно обходит чайник, поднимается пар, рука снимает крышку.
 ask-description =
     <b>{ $template }</b>. Опишите товар: что это, из чего сделано, чем хорошо.
+
+    Например: <i>{ $sample }</i>
 
     До { $limit } символов.
 ask-scenario =
     <b>{ $template }</b>. Опишите, что должно происходить в видео: действие, движение камеры, настроение.
+
+    Например: <i>{ $sample }</i>
 
     До { $limit } символов.
 ask-wishes =
@@ -139,6 +180,7 @@ cancelled = Хорошо, начатый заказ забыт, ничего н�
 nothing-to-cancel = Отменять нечего. Пришлите фото товара, и начнём.
 awaiting-photo = Пришлите, пожалуйста, фото товара: одно, чёткое, товар целиком в кадре.
 awaiting-template = Сейчас нужно выбрать шаблон кнопкой.
+awaiting-second_photo = Сейчас жду второе фото.
 awaiting-description = Сейчас жду описание текстом.
 awaiting-wishes = Сейчас жду пожелания текстом, или нажмите «Пропустить».
 awaiting-script = Сейчас нужно утвердить сценарий кнопкой, или напишите, что добавить.
@@ -167,6 +209,7 @@ card-script =
     Цена: <b>{ $price }</b>
     { $money }
 card-no-wishes = нет
+card-two-photos = Фото: два, от этого ко второму
 card-balance = На балансе: { $available }, останется { $left }.
 card-missing =
     На балансе: { $available }. Не хватает: <b>{ $missing }</b>.
@@ -175,6 +218,12 @@ card-top-up = Пополнить: { $support }
 price-changed = Цена изменилась, пока карточка ждала. Ничего не списано: вот карточка с новой ценой.
 price-changed-alert = Цена изменилась. Ничего не списано, новая карточка ниже.
 not-enough = Не хватает: { $missing }. Нужно: { $price }, доступно: { $available }. Ничего не списано, заказ сохранён.
+closed = Сейчас сделать такое видео некому. Ничего не списано, заказ сохранён: подтвердите его, пожалуйста, позже.
+closed-for = Студия, где делают видео, сейчас закрыта и вернётся примерно через { $minutes ->
+    [one] { $minutes } минуту
+    [few] { $minutes } минуты
+   *[many] { $minutes } минут
+}. Ничего не списано, заказ сохранён: подтвердите его тогда ещё раз.
 too-many-open = У вас уже много видео в работе: новый заказ можно сделать, когда часть будет готова. Ничего не списано, заказ сохранён.
 placed = Заказ № { $number } принят, начинаем!
 already-placed = Это заказ № { $number }: он уже принят, второй раз ничего не списано.

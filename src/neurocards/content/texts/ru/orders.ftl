@@ -4,6 +4,7 @@ status-title = <b>Заказ № { $number }</b> · { $template }
 stage-accepted = ждёт очереди
 stage-prompt = пишем сценарий
 stage-generating = создаём видео
+stage-delayed = ждёт студию
 stage-checking = проверяем качество
 stage-sending = отправляем вам
 stage-finished = готово
@@ -22,6 +23,8 @@ usual-minutes = Обычно готово за { $low }–{ $high } { $high ->
     [few] минуты
    *[many] минут
 } (по последним { $measured } видео).
+status-delayed = Студия, где делают видео, сейчас не отвечает. Заказ ждёт и продолжится сам; если не успеем, кредиты вернутся.
+status-replaced = Вместо { $model } видео делает { $other }. Цена та же.
 status-late = Идёт дольше обычного, мы следим. Если не успеем, кредиты вернутся сами.
 status-cheer = Чат можно закрыть: видео придёт само.
 status-summary = <b>Готово { $delivered } из { $total }.</b>

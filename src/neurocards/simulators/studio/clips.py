@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from neurocards.simulators.kie.render import ClipSpec, render_clip
+from neurocards.simulators.studio.render import ClipSpec, render_clip
 
 MAX_CLIPS = 1_000
 RENDERERS = 2

@@ -1,0 +1,1 @@
+"""A stand-in for fal.ai that speaks its HTTP: storage, queue, signed webhooks, and real videos from the photos sent."""
