@@ -294,7 +294,7 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
             select a.created_at, 2, 'attempt intended',
                    concat_ws(', ', format('video %%s: attempt %%s, %%s %%s', g.ordinal, a.number, a.provider, a.model),
                              nullif(a.reason, ''), 'key ' || nullif(a.key, ''),
-                             'list price $' || to_char(a.cost_usd, 'FM999990.00##'))
+                             'list price $' || to_char(a.cost_usd, 'FM999990.0099'))
               from attempts a join generations g on g.id = a.generation_id where g.order_id = %(order_id)s
             union all
             select a.accepted_at, 3, 'attempt accepted', format('video %%s: task %%s', g.ordinal, a.task_id)
@@ -305,7 +305,7 @@ async def story(tx: Transaction, order_id: UUID) -> list[Event]:
                    concat_ws(', ', format('video %%s: %%s', g.ordinal, coalesce(a.failure, 'result ready')),
                              a.provider || ' charged ' || trim_scale(a.cost_units) || ' units'
                                  || coalesce(to_char(a.cost_units * (%(usd_per_unit)s ->> a.provider)::numeric,
-                                                     '" ($"FM999990.00##")"'), ''))
+                                                     '" ($"FM999990.0099")"'), ''))
               from attempts a join generations g on g.id = a.generation_id
              where g.order_id = %(order_id)s and a.ended_at is not null
             union all
