@@ -212,8 +212,8 @@ async def test_p10_an_orders_story_says_what_each_attempt_cost_and_why_it_was_ma
     assert f"kie {made.model}, instead of {refused.model} (it refused), at $" in output
     assert made.cost_usd is not None
     charged = (await office.rig.tasks())[0]["credits"]
-    assert f"result ready, kie charged {charged:g} units (${charged * 0.005:.2f}" in output
-    assert f"Margin: ${1.5 - charged * 0.005:.2f}" in output
+    assert f"result ready, kie charged {charged:g} units (${charged * 0.005:g}" in output
+    assert f"Margin: ${1.5 - charged * 0.005:g}" in output
 
 
 # An account in trouble --------------------------------------------------------------------------------------------
