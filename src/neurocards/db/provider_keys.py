@@ -23,10 +23,6 @@ FORGOTTEN_MINUTES = 15
 """How long a task that nobody waits for any more still counts as being made."""
 
 
-MOST_UNITS = 1e9
-"""More than any account holds, in whichever money."""
-
-
 @dataclass(frozen=True)
 class Pace:
     """What one key allows: so many submits within any `window_seconds`, so many tasks at once.
