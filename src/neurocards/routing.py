@@ -62,9 +62,9 @@ async def offer(tx: Transaction, catalogue: Catalogue, template: Template) -> Ro
         )
 
     found = at(now)
-    # What is over before a worker comes to it keeps nobody from ordering.
-    brief = isinstance(found, Wait) and (found.until - now).total_seconds() < SALES_PAUSE_SECONDS
-    return at(found.until) if brief and isinstance(found, Wait) else found
+    if isinstance(found, Wait) and (found.until - now).total_seconds() < SALES_PAUSE_SECONDS:
+        return at(found.until)  # over before a worker comes to it: that keeps nobody from ordering
+    return found
 
 
 class Router:

@@ -109,18 +109,16 @@ async def latest_attempts(tx: Transaction, order_id: UUID) -> Sequence[Attempt]:
 
 async def clock(tx: Transaction) -> datetime:
     """The time that leases, retries and deadlines share."""
-    cursor = await tx.execute("select clock_now()")
-    row = await cursor.fetchone()
-    if row is None:
-        raise LookupError("the clock gave no answer")
-    now: datetime = row[0]
-    return now
+    return await _time(tx, "select clock_now()")
 
 
 async def moment(tx: Transaction) -> datetime:
     """The same time at this very moment: a transaction may have waited since it began."""
-    cursor = await tx.execute("select clock_moment()")
-    row = await cursor.fetchone()
+    return await _time(tx, "select clock_moment()")
+
+
+async def _time(tx: Transaction, query: str) -> datetime:
+    row = await (await tx.execute(query.encode())).fetchone()
     if row is None:
         raise LookupError("the clock gave no answer")
     now: datetime = row[0]

@@ -152,10 +152,6 @@ async def rate(tx: Transaction) -> int:
                and (state = 'succeeded' or failure_kind is distinct from 'permanent'
                     and failure_kind is distinct from 'unsuited')
              order by ended_at desc limit 2000
-        ), forgotten as (
-            -- Who was not asked lately gets another chance.
-            update model_checks set own_rate = null
-             where own_rate is not null and model not in (select model from lately)
         ), rated as (
             select model, case when count(*) >= %s then avg((state = 'succeeded')::int)::double precision end as share
               from lately group by model
