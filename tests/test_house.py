@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": FLOW | OUTSIDE | {"app", "console", "db", "demo", "domain", "storm"},
     "__main__": {"cli"},
     "demo": FLOW | OUTSIDE | {"console", "db"},
-    "storm": FLOW | OUTSIDE | {"app", "bot", "console", "db", "demo", "web"},
+    "storm": FLOW | OUTSIDE | {"app", "bot", "console", "db", "demo", "domain", "web"},
     "simulators": set(),
 }
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template, prompt_room, spoken_to
+from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template, spoken_to
 from neurocards.domain.failures import Failure
 from neurocards.domain.orders import MAX_DESCRIPTION_CHARACTERS, MAX_WISHES_CHARACTERS
 from neurocards.domain.routing import Choice, Condition, Request, route
-from neurocards.domain.scripts import WrittenPrompt
+from neurocards.domain.scripts import Commission, WrittenPrompt, commissioned
 from neurocards.media import photos
 from neurocards.media.photos import BadPhoto
-from neurocards.providers.writing import INSTRUCTIONS, Commission, question
+from neurocards.providers.writing import INSTRUCTIONS, question
 
 if TYPE_CHECKING:
     from neurocards.production import PromptWriter
@@ -62,15 +62,13 @@ async def prepare(catalogue: Catalogue, trial: Trial, writer: "PromptWriter | No
     chosen = _chosen(catalogue, template, trial.model)
     model = chosen.model
     photo, frame, last_frame = _pictures(trial)
-    commission = Commission(
-        brief=template.brief,
+    commission = commissioned(
+        template,
+        model,
+        catalogue.lock,
         description=trial.description,
         wishes=trial.wishes,
         seconds=template.seconds,
-        prompt_characters=prompt_room(model, catalogue.lock),
-        speech_words=template.speech_words,
-        speech_languages=model.speech,
-        sound=model.sound,
     )
     written, failure = await _written(writer, commission, photo)
     prompt = written.prompt if written else template.prompt(description=trial.description, wishes=trial.wishes)
@@ -168,17 +166,7 @@ async def _written(
     if writer is None:
         return None, None
     try:
-        written = await writer.write(
-            brief=commission.brief,
-            description=commission.description,
-            wishes=commission.wishes,
-            photo=photo,
-            seconds=commission.seconds,
-            prompt_characters=commission.prompt_characters,
-            speech_words=commission.speech_words,
-            speech_languages=commission.speech_languages,
-            sound=commission.sound,
-        )
+        written = await writer.write(commission, photo=photo)
     except Failure as failure:
         return None, str(failure)
     return written, None

@@ -22,7 +22,7 @@ from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.generations import Frames, TaskTaken, Video
 from neurocards.db.jobs import Job, LostLease
 from neurocards.db.provider_keys import TakeTurn
-from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template, prompt_room, spoken_to
+from neurocards.domain.catalogue import Catalogue, JsonValue, Model, Template, spoken_to
 from neurocards.domain.decisions import (
     Abandon,
     Failed,
@@ -46,7 +46,7 @@ from neurocards.domain.generations import (
 from neurocards.domain.orders import Order
 from neurocards.domain.outlook import rendering_cells, seconds_to_next_cell
 from neurocards.domain.routing import Choice, Nobody, Wait
-from neurocards.domain.scripts import WrittenPrompt
+from neurocards.domain.scripts import Commission, WrittenPrompt, commissioned
 from neurocards.domain.tasks import Accepted, NotFound, Refused, Submission, Succeeded, Task, Unanswered
 from neurocards.media.photos import BadPhoto, compose_frame, preview
 from neurocards.media.videos import BadClip, ClipFacts, ClipFault, check_clip, cover, prepare_delivery, probe, thumbnail
@@ -89,19 +89,7 @@ log = structlog.get_logger()
 class PromptWriter(Protocol):
     """Whoever writes prompts. Raises Failure."""
 
-    async def write(
-        self,
-        *,
-        brief: str,
-        description: str,
-        wishes: str,
-        photo: bytes,
-        seconds: int,
-        prompt_characters: int,
-        speech_words: int,
-        speech_languages: Sequence[str],
-        sound: bool,
-    ) -> WrittenPrompt:
+    async def write(self, commission: Commission, *, photo: bytes) -> WrittenPrompt:
         """An English prompt for one clip of the product in the photo (JPEG). OUTAGE: it is away, and has said so."""
         ...
 
@@ -287,21 +275,19 @@ class Production:
             model = self._catalogue.models.get(order.model) or min(
                 self._catalogue.models.values(), key=lambda one: one.prompt_characters
             )
+            commission = commissioned(
+                template,
+                model,
+                self._catalogue.lock,
+                description=order.description,
+                wishes=order.wishes,
+                seconds=order.seconds,
+            )
             try:
                 async with self._media_slots:
                     photo = await asyncio.to_thread(preview, await self._photo(order.photo_key))
                 async with _limit(WRITER_SECONDS, "writer"):
-                    written = await self._writer.write(
-                        brief=template.brief,
-                        description=order.description,
-                        wishes=order.wishes,
-                        photo=photo,
-                        seconds=order.seconds,
-                        prompt_characters=prompt_room(model, self._catalogue.lock),
-                        speech_words=template.speech_words,
-                        speech_languages=model.speech,
-                        sound=model.sound,
-                    )
+                    written = await self._writer.write(commission, photo=photo)
                 return written.prompt, "writer"
             except (Failure, BadPhoto) as failure:
                 if not (isinstance(failure, Failure) and failure.kind is FailureKind.OUTAGE):

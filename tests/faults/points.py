@@ -4,7 +4,6 @@ The real adapters stand behind the gates. Whoever is held is a paused worker; he
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from neurocards.db import callbacks
 from neurocards.db.jobs import Job
 from neurocards.domain.catalogue import JsonValue
 from neurocards.domain.generations import Attempt
-from neurocards.domain.scripts import WrittenPrompt
+from neurocards.domain.scripts import Commission, WrittenPrompt
 from neurocards.domain.tasks import Submission, Task
 from neurocards.production import PromptWriter, VideoProvider
 from shop import claim
@@ -64,31 +63,9 @@ class GatedWriter:
     writer: PromptWriter
     gates: Gates
 
-    async def write(
-        self,
-        *,
-        brief: str,
-        description: str,
-        wishes: str,
-        photo: bytes,
-        seconds: int,
-        prompt_characters: int,
-        speech_words: int,
-        speech_languages: Sequence[str],
-        sound: bool,
-    ) -> WrittenPrompt:
+    async def write(self, commission: Commission, *, photo: bytes) -> WrittenPrompt:
         await self.gates.come_to("write", "before")
-        prompt = await self.writer.write(
-            brief=brief,
-            description=description,
-            wishes=wishes,
-            photo=photo,
-            seconds=seconds,
-            prompt_characters=prompt_characters,
-            speech_words=speech_words,
-            speech_languages=speech_languages,
-            sound=sound,
-        )
+        prompt = await self.writer.write(commission, photo=photo)
         await self.gates.come_to("write", "after")
         return prompt
 

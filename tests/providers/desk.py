@@ -6,9 +6,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from neurocards.domain.scripts import WrittenPrompt
+from neurocards.domain.scripts import Commission, WrittenPrompt
 from neurocards.providers.openai_writer import Mode, OpenAIWriter
-from neurocards.providers.writing import Commission
 
 KEY = "sk-test-canary-0123456789"
 
@@ -56,17 +55,7 @@ class Desk:
         return writer
 
     async def write(self, writer: OpenAIWriter, wanted: Commission, *, photo: bytes | None = None) -> WrittenPrompt:
-        return await writer.write(
-            brief=wanted.brief,
-            description=wanted.description,
-            wishes=wanted.wishes,
-            photo=self.photo if photo is None else photo,
-            seconds=wanted.seconds,
-            prompt_characters=wanted.prompt_characters,
-            speech_words=wanted.speech_words,
-            speech_languages=wanted.speech_languages,
-            sound=wanted.sound,
-        )
+        return await writer.write(wanted, photo=self.photo if photo is None else photo)
 
     async def fault(self, **fault: Any) -> None:  # Any: the simulator's JSON
         response = await self.client.post(f"{self._sim}/faults", json=fault)

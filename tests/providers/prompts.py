@@ -3,8 +3,7 @@
 import re
 import unicodedata
 
-from neurocards.domain.scripts import WrittenPrompt
-from neurocards.providers.writing import Commission
+from neurocards.domain.scripts import Commission, WrittenPrompt
 
 NEVER = ("://", "www.", "@", "<", ">", "{", "}", "[", "]", "*", "`", "$", "€", "₽", "\n", "\t", "  ")
 NEVER_WORDS = {"credit", "credits", "order", "orders", "price", "prices", "instructions", "prompt", "refund", "token"}

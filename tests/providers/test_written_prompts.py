@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from neurocards.catalogue import load_catalogue
 from neurocards.domain.catalogue import Template
 from neurocards.domain.failures import Failure, FailureKind, Reason
-from neurocards.domain.scripts import WrittenPrompt
-from neurocards.providers.writing import MAX_ANSWER_CHARACTERS, Commission, find_answer, read
+from neurocards.domain.scripts import Commission, WrittenPrompt
+from neurocards.providers.writing import MAX_ANSWER_CHARACTERS, find_answer, read
 from providers.prompts import commission, why_not
 
 Json = dict[str, Any]  # Any: what a writer may answer

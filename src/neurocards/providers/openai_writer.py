@@ -8,7 +8,7 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import httpx2
@@ -21,12 +21,11 @@ from openai.types.responses import ResponseInputParam
 from pydantic import ValidationError
 
 from neurocards.domain.failures import Failure, FailureKind, Reason
-from neurocards.domain.scripts import WrittenPrompt
+from neurocards.domain.scripts import Commission, WrittenPrompt
 from neurocards.providers.http import MAX_ANSWER_BYTES
 from neurocards.providers.writing import (
     INSTRUCTIONS,
     SHAPE_IN_WORDS,
-    Commission,
     VideoPrompt,
     find_answer,
     question,
@@ -103,30 +102,8 @@ class OpenAIWriter:
         """Close the connections."""
         await self._client.close()
 
-    async def write(
-        self,
-        *,
-        brief: str,
-        description: str,
-        wishes: str,
-        photo: bytes,
-        seconds: int,
-        prompt_characters: int,
-        speech_words: int,
-        speech_languages: Sequence[str],
-        sound: bool,
-    ) -> WrittenPrompt:
+    async def write(self, commission: Commission, *, photo: bytes) -> WrittenPrompt:
         """A checked prompt for one clip. Raises Failure, and nothing else; of kind OUTAGE while it pauses."""
-        commission = Commission(
-            brief=brief,
-            description=description,
-            wishes=wishes,
-            seconds=seconds,
-            prompt_characters=prompt_characters,
-            speech_words=speech_words,
-            speech_languages=speech_languages,
-            sound=sound,
-        )
         if (left_seconds := self._paused_until - self._clock()) > 0:
             raise Failure(FailureKind.OUTAGE, Reason.PROVIDER, "writer: pauses", retry_after_seconds=left_seconds)
         try:

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Generic, Literal, TypeVar
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -199,6 +199,34 @@ class RecordedApp(FastAPI, Generic[F]):
                 await answer(scope, replay, _watched(_late(send, fault.delay_seconds), request))
             case _:
                 await answer(scope, replay, watch)
+
+
+def control_router(journal: Journal, faults: FaultBook[F], fault_type: type[F]) -> APIRouter:
+    """The control side that all these services share below `/sim`: what was received, and what is to go wrong."""
+    router = APIRouter(prefix="/sim")
+
+    @router.get("/requests")
+    async def requests(route: str | None = None, since: int = 0) -> list[dict[str, JsonValue]]:
+        return journal.listed(route=route, since=since)
+
+    async def order_fault(fault: F) -> F:
+        faults.order(fault)
+        return fault
+
+    # The service's own faults: the route is typed by them, and nothing at run time knows what F is.
+    order_fault.__annotations__ = {"fault": fault_type, "return": fault_type}
+    router.add_api_route("/faults", order_fault, methods=["POST"], status_code=201)
+
+    async def faults_left() -> list[F]:
+        return faults.left
+
+    router.add_api_route("/faults", faults_left, methods=["GET"], response_model=list[fault_type])  # type: ignore[valid-type]  # known at run time alone
+
+    @router.delete("/faults", status_code=204)
+    async def clear_faults() -> None:
+        faults.clear()
+
+    return router
 
 
 def fault_met(request: Request) -> Fault | None:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from neurocards import app
 from neurocards.db.connection import Away
+from neurocards.domain.scripts import Commission
 from neurocards.logs import set_up_logs
 from neurocards.providers.openai_writer import OpenAIWriter
 from neurocards.settings import BadSettings, read_settings
@@ -74,17 +75,17 @@ async def _write_a_prompt(photo: bytes) -> None:
         model=settings.openai_model,
         mode=settings.openai_mode,
     )
-    await writer.write(
+    commission = Commission(
         brief="A product.",
         description="A product.",
         wishes="",
-        photo=photo,
         seconds=5,
         prompt_characters=2000,
         speech_words=0,
         speech_languages=(),
         sound=True,
     )
+    await writer.write(commission, photo=photo)
     await writer.close()
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, masked
+from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, control_router, masked
 from neurocards.simulators.fal.faults import FalFault, refusal, route_of
 from neurocards.simulators.fal.queue_api import queue_router
 from neurocards.simulators.fal.settings import FalSettings, SettingsChange
@@ -66,7 +66,7 @@ def _keys_router(queue: Queue) -> APIRouter:
 
 
 def _control_router(queue: Queue, uploads: UploadedFiles, journal: Journal, faults: FaultBook[FalFault]) -> APIRouter:
-    router = APIRouter(prefix="/sim")
+    router = control_router(journal, faults, FalFault)
 
     @router.get("/tasks")
     async def tasks() -> list[dict[str, JsonValue]]:
@@ -88,23 +88,6 @@ def _control_router(queue: Queue, uploads: UploadedFiles, journal: Journal, faul
     @router.post("/keys/rotate", status_code=204)
     async def rotate_keys() -> None:
         queue.signer.rotate()
-
-    @router.get("/requests")
-    async def requests(route: str | None = None, since: int = 0) -> list[dict[str, JsonValue]]:
-        return journal.listed(route=route, since=since)
-
-    @router.post("/faults", status_code=201)
-    async def order_fault(fault: FalFault) -> FalFault:
-        faults.order(fault)
-        return fault
-
-    @router.get("/faults")
-    async def faults_left() -> list[FalFault]:
-        return faults.left
-
-    @router.delete("/faults", status_code=204)
-    async def clear_faults() -> None:
-        faults.clear()
 
     @router.get("/settings")
     async def settings() -> FalSettings:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp
+from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, control_router
 from neurocards.simulators.kie.catalogue import catalogue_router
 from neurocards.simulators.kie.faults import KieFault, refusal, route_of
 from neurocards.simulators.kie.jobs import jobs_router
@@ -57,7 +57,7 @@ def create_app(state: Path | None = None) -> FastAPI:
 
 
 def _control_router(studio: Studio, uploads: UploadedFiles, journal: Journal, faults: FaultBook[KieFault]) -> APIRouter:
-    router = APIRouter(prefix="/sim")
+    router = control_router(journal, faults, KieFault)
 
     @router.get("/tasks")
     async def tasks() -> list[dict[str, JsonValue]]:
@@ -74,23 +74,6 @@ def _control_router(studio: Studio, uploads: UploadedFiles, journal: Journal, fa
             return JSONResponse({"detail": "no finished task with a callback"}, 404)
         studio.repeat_callback(task)
         return Response(status_code=204)
-
-    @router.get("/requests")
-    async def requests(route: str | None = None, since: int = 0) -> list[dict[str, JsonValue]]:
-        return journal.listed(route=route, since=since)
-
-    @router.post("/faults", status_code=201)
-    async def order_fault(fault: KieFault) -> KieFault:
-        faults.order(fault)
-        return fault
-
-    @router.get("/faults")
-    async def faults_left() -> list[KieFault]:
-        return faults.left
-
-    @router.delete("/faults", status_code=204)
-    async def clear_faults() -> None:
-        faults.clear()
 
     @router.get("/settings")
     async def settings() -> KieSettings:

@@ -5,10 +5,9 @@ import uuid
 from typing import cast
 
 from fastapi import APIRouter, FastAPI, Request
-from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, bearer, fault_met
+from neurocards.simulators.exchange import FaultBook, Journal, RecordedApp, bearer, control_router, fault_met
 from neurocards.simulators.openai.faults import ApiError, OpenAiFault, refusal, route_of
 from neurocards.simulators.openai.misbehaving import obedient_answer, spoiled
 from neurocards.simulators.openai.reading import read_wanted
@@ -73,24 +72,7 @@ def _api_router() -> APIRouter:
 
 
 def _control_router(journal: Journal, faults: FaultBook[OpenAiFault]) -> APIRouter:
-    router = APIRouter(prefix="/sim")
-
-    @router.get("/requests")
-    async def requests(route: str | None = None, since: int = 0) -> list[dict[str, JsonValue]]:
-        return journal.listed(route=route, since=since)
-
-    @router.post("/faults", status_code=201)
-    async def order_fault(fault: OpenAiFault) -> OpenAiFault:
-        faults.order(fault)
-        return fault
-
-    @router.get("/faults")
-    async def faults_left() -> list[OpenAiFault]:
-        return faults.left
-
-    @router.delete("/faults", status_code=204)
-    async def clear_faults() -> None:
-        faults.clear()
+    router = control_router(journal, faults, OpenAiFault)
 
     @router.post("/reset", status_code=204)
     async def reset() -> None:
