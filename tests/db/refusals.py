@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from string import Template
 from uuid import UUID, uuid4
 
-from neurocards.db import circuits, generations, jobs, models, orders, photos, provider_keys, updates
+from neurocards.db import (
+    backups,
+    circuits,
+    generations,
+    jobs,
+    models,
+    operators,
+    orders,
+    photos,
+    provider_keys,
+    updates,
+)
 from neurocards.db.connection import Database
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.generations import AttemptState
@@ -88,6 +99,8 @@ async def open_shop(database: Database) -> dict[str, str]:
         await provider_keys.record_balance(tx, "kie-1", 100.0)
         await circuits.failed(tx, "provider kie", Failure(FailureKind.OUTAGE, Reason.PROVIDER, "away"))
         await models.record_check(tx, models.Check("m", listed=True, price="1 credit", success_rate=0.9))
+        await backups.record(tx, location="backups/1", size_bytes=1, sha256="")
+        await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason="restored")
     return {
         "one": str(one.id),
         "two": str(two.id),
@@ -855,6 +868,9 @@ def _nulls() -> list[Refusal]:
         "circuits": "failures why changed_at",
         "model_checks": "checked_at",
         "balances": "label units taken_at",
+        "sales_pause": "reason paused_by paused_at",
+        "backups": "location size_bytes sha256 made_at",
+        "operator_actions": "operator action subject reason at",
     }
     frozen = {
         "orders_are_agreed": "orders.customer_id orders.count orders.price_credits orders.placed_at orders.template"
@@ -868,6 +884,9 @@ def _nulls() -> list[Refusal]:
         "transfers_append_only": " ".join(f"transfers.{column}" for column in columns["transfers"].split()),
         "entries_append_only": " ".join(f"entries.{column}" for column in columns["entries"].split()),
         "balances_append_only": " ".join(f"balances.{column}" for column in columns["balances"].split()),
+        "operator_actions_append_only": " ".join(
+            f"operator_actions.{column}" for column in columns["operator_actions"].split()
+        ),
     }
     behind = {column: (trigger,) for trigger, names in frozen.items() for column in names.split()}
     also = {
@@ -911,6 +930,23 @@ PROVIDERS = [
     Refusal("balances_append_only", "balances forgotten", "delete from balances"),
 ]
 
+OPERATIONS = [
+    Refusal(
+        "sales_pause_has_one_row",
+        "a second pause of sales",
+        "insert into sales_pause (only_row, reason, paused_by) values (false, 'x', 'x')",
+    ),
+    Refusal("sales_pause_pkey", "sales paused twice", "insert into sales_pause (reason, paused_by) values ('x', 'x')"),
+    Refusal(
+        "backups_have_one_place",
+        "two backups in one place",
+        "insert into backups (location, size_bytes, sha256) select location, 1, '' from backups",
+    ),
+    Refusal("backups_hold_something", "an empty backup", "update backups set size_bytes = 0"),
+    Refusal("operator_actions_append_only", "an act embellished", "update operator_actions set operator = 'somebody'"),
+    Refusal("operator_actions_append_only", "acts forgotten", "delete from operator_actions"),
+]
+
 REFUSALS = [
     *CLOCK_AND_PACE,
     *PEOPLE,
@@ -921,6 +957,7 @@ REFUSALS = [
     *NOTICES,
     *CREDITS,
     *PROVIDERS,
+    *OPERATIONS,
     *_nulls(),
 ]
 
@@ -934,6 +971,8 @@ NO_REFUSAL: Mapping[str, str] = {
             "accounts_pkey",
             "transfers_pkey",
             "balances_pkey",
+            "backups_pkey",
+            "operator_actions_pkey",
         ),
         "a number or a random id that the database itself gives out",
     ),
