@@ -32,6 +32,7 @@ SLOW_TO_IMPORT = (
     "httpcore2",  # httpx2 does so at its first client
     "neurocards.bot",
     "neurocards.production",
+    "neurocards.providers.fal",
     "neurocards.providers.kie",
     "neurocards.web",
 )

@@ -45,10 +45,11 @@ class Blow(StrEnum):
 
 
 class Service(StrEnum):
-    """Where trouble is ordered."""
+    """Where trouble is ordered. KIE makes the videos, and fal those for which KIE has failed too often."""
 
     TELEGRAM = "telegram"
     KIE = "kie"
+    FAL = "fal"
     OPENAI = "openai"
 
 
@@ -151,6 +152,21 @@ TROUBLES: dict[Service, tuple[tuple[int, Json], ...]] = {
         (1, {"kind": "drop_answer", "route": "upload"}),
         (1, {"kind": "http_500", "route": "upload"}),
     ),
+    Service.FAL: (
+        (3, {"kind": "reset", "route": "submit"}),
+        (3, {"kind": "drop_answer", "route": "submit"}),
+        (2, {"kind": "503_accepted", "route": "submit"}),
+        (1, {"kind": "429", "route": "submit", "retry_after": 1}),
+        (2, {"kind": "task_fails"}),
+        (1, {"kind": "content_refused"}),
+        (1, {"kind": "bad_result", "variant": "truncated"}),
+        (1, {"kind": "reset", "route": "result"}),
+        (1, {"kind": "http_503", "route": "status"}),
+        (1, {"kind": "drop_answer", "route": "response"}),
+        (1, {"kind": "drop_answer", "route": "put"}),
+        (1, {"kind": "callback_forged"}),
+        (1, {"kind": "callback_lies"}),
+    ),
     Service.OPENAI: (
         (2, {"kind": "http_500"}),
         (1, {"kind": "429", "retry_after": 1}),
@@ -162,8 +178,15 @@ TROUBLES: dict[Service, tuple[tuple[int, Json], ...]] = {
 }
 """What can be ordered where, and how often in relation to the others of the same service."""
 
-SHARES = {Service.TELEGRAM: 5, Service.KIE: 3, Service.OPENAI: 1}
+SHARES = {Service.TELEGRAM: 5, Service.KIE: 3, Service.FAL: 1, Service.OPENAI: 1}
 """How the services share the trouble."""
+
+PROVIDERS = (Service.KIE, Service.FAL)
+"""Who makes videos."""
+
+UNMET = 3
+"""With so many that nobody has met yet, all of a service are called off before the next is ordered: while a provider is
+left alone they would pile up, and nobody who tries it again would ever succeed."""
 
 
 def trouble(draw: Random) -> tuple[Service, Json]:

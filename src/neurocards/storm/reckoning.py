@@ -17,7 +17,7 @@ from neurocards.db.books import Figures
 from neurocards.db.connection import Database
 from neurocards.storm import records
 from neurocards.storm.crew import NO_DATABASE
-from neurocards.storm.plan import LEASE_SECONDS, STOPPED_SECONDS, Json
+from neurocards.storm.plan import LEASE_SECONDS, PROVIDERS, STOPPED_SECONDS, Json
 from neurocards.storm.records import AttemptRecord, Records
 from neurocards.storm.sellers import Confirmed, Memory, Phone, is_acknowledgement
 from neurocards.storm.stage import WELCOME_CREDITS
@@ -39,7 +39,7 @@ Video = tuple[str, int]
 
 @dataclass(frozen=True)
 class Seen:
-    """What the outside knows: chats by person, the provider's tasks, and late answers to taps."""
+    """What the outside knows: chats by person, the tasks with their provider, and late answers to taps."""
 
     chats: Mapping[int, Sequence[Json]]
     tasks: Sequence[Json]
@@ -122,9 +122,12 @@ async def _look(storm: Storm) -> Seen:
     chats = await asyncio.gather(*map(chat, people))
     taps = {tap: one.person_id for one in storm.memory.confirmed.values() if not one.acknowledged for tap in one.taps}
     answers = await asyncio.gather(*(answer(person_id, tap) for tap, person_id in taps.items()))
-    tasks = await stage.client.get(f"{stage.kie}/sim/tasks")
-    tasks.raise_for_status()
-    return Seen(dict(zip(people, chats, strict=True)), tasks.json(), dict(zip(taps, answers, strict=True)))
+    tasks: list[Json] = []
+    for provider in PROVIDERS:
+        made = await stage.client.get(f"{stage.services[provider]}/sim/tasks")
+        made.raise_for_status()
+        tasks += [{**task, "provider": provider.value} for task in made.json()]
+    return Seen(dict(zip(people, chats, strict=True)), tasks, dict(zip(taps, answers, strict=True)))
 
 
 def _told(seen: Seen) -> tuple[dict[Video, list[int]], Counter[str]]:
@@ -225,16 +228,18 @@ def _credits(books: Records) -> Iterator[str]:
 
 def unknown_tasks(books: Records, tasks: Sequence[Json]) -> list[Json]:
     """The tasks that no attempt knows, first to last."""
-    known = {one.task_id for one in books.attempts}
-    return sorted((task for task in tasks if task["id"] not in known), key=lambda task: task["created"])
+    known = {(one.provider, one.task_id) for one in books.attempts}
+    return sorted(
+        (task for task in tasks if (task["provider"], task["id"]) not in known), key=lambda task: task["created"]
+    )
 
 
 def _tasks(books: Records, tasks: Sequence[Json], unknown: Sequence[Json]) -> Iterator[str]:
     """Each task belongs to an attempt: one that knows it, or one of its own whose answer was lost."""
-    made = {task["id"] for task in tasks}
+    made = {(task["provider"], task["id"]) for task in tasks}
     for attempt in books.attempts:
-        if attempt.task_id is not None and attempt.task_id not in made:
-            yield f"attempt {attempt.id} names task {attempt.task_id}, which the provider never made"
+        if attempt.task_id is not None and (attempt.provider, attempt.task_id) not in made:
+            yield f"attempt {attempt.id} names task {attempt.task_id}, which {attempt.provider} never made"
     lost = sorted(
         (one for one in books.attempts if one.task_id is None and one.state in ("unknown", "abandoned")),
         key=lambda one: one.created,
@@ -242,13 +247,16 @@ def _tasks(books: Records, tasks: Sequence[Json], unknown: Sequence[Json]) -> It
     for task in unknown:
         explanation = next((one for one in lost if _may_have_made(one, task)), None)
         if explanation is None:
-            yield f"doubled: task {task['id']} was made, and no attempt whose answer was lost explains it"
+            made_at = f"task {task['id']} was made at {task['provider']}"
+            yield f"doubled: {made_at}, and no attempt whose answer was lost explains it"
         else:
             lost.remove(explanation)
 
 
 def _may_have_made(attempt: AttemptRecord, task: Json) -> bool:
     """By the callback's address where there is one, else by the time."""
+    if attempt.provider != task["provider"]:
+        return False
     if task["callback_url"]:
         return attempt.id in str(task["callback_url"])
     return 0 <= float(task["created"]) - attempt.created <= LATE_TASK_SECONDS

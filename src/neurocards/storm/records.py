@@ -42,11 +42,12 @@ class TellingRecord:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """A try at the provider. `created` is Unix time in seconds."""
+    """A try at a provider. `created` is Unix time in seconds."""
 
     id: str
     generation_id: str
     number: int
+    provider: str
     state: str
     task_id: str | None
     created: float
@@ -94,10 +95,10 @@ async def unfinished_in_detail(tx: Transaction) -> list[str]:
     return [what for (what,) in await _rows(tx, _UNFINISHED_IN_DETAIL)]
 
 
-async def any_task(tx: Transaction) -> str | None:
-    """A task of ours, by chance."""
-    rows = await _rows(tx, "select task_id from attempts where task_id is not null order by random() limit 1")
-    return str(rows[0][0]) if rows else None
+async def any_task(tx: Transaction) -> tuple[str, str] | None:
+    """The provider and the id of a task of ours, by chance."""
+    rows = await _rows(tx, _ANY_TASK)
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,13 @@ _TELLINGS = """
 """
 
 _ATTEMPTS = """
-    select id::text, generation_id::text, number, state, task_id, extract(epoch from created_at)::double precision
+    select id::text, generation_id::text, number, provider, state, task_id,
+           extract(epoch from created_at)::double precision
       from attempts
+"""
+
+_ANY_TASK = """
+    select provider, task_id from attempts where task_id is not null order by random() limit 1
 """
 
 _CREDITS = """

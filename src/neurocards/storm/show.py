@@ -103,7 +103,7 @@ def figures_of(storm: Storm, reckoning: Reckoning) -> Json:
         "updates_redelivered": storm.trouble.redelivered,
         "repeated_messages": reckoning.repeated_messages,
         "attempts": dict(Counter(one.state for one in books.attempts)),
-        "provider_tasks": len(reckoning.seen.tasks),
+        "provider_tasks": dict(Counter(task["provider"] for task in reckoning.seen.tasks)),
         "resubmissions": len(abandoned),
         "orphans": reckoning.orphans + sum(one.state == "orphaned" for one in books.attempts),
         "callbacks": len(callbacks),

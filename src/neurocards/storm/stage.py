@@ -23,7 +23,7 @@ from neurocards.media.photos import compose_frame
 from neurocards.settings import Settings
 from neurocards.storage import Store, open_store
 from neurocards.storm.crew import Crew, open_crew
-from neurocards.storm.plan import DOUBT_SECONDS, LEASE_SECONDS, Plan, Service
+from neurocards.storm.plan import DOUBT_SECONDS, LEASE_SECONDS, PROVIDERS, Plan, Service
 
 READY_SECONDS = 30.0
 RECOVERY_SECONDS = 30.0
@@ -118,7 +118,8 @@ async def open_stage(home: Path, plan: Plan) -> AsyncIterator[Stage]:
         limits = httpx2.Limits(max_connections=1000, keepalive_expiry=1.0)
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=60.0, limits=limits))
         settings = {"task_seconds": TASK_SECONDS, "render": "shared", "frame_rate": FRAME_RATE}
-        (await client.post(f"{addresses['kie']}/sim/settings", json=settings)).raise_for_status()
+        for provider in PROVIDERS:
+            (await client.post(f"{addresses[provider]}/sim/settings", json=settings)).raise_for_status()
         # The bot must be known to Telegram before anybody can write to it.
         (await client.get(f"{addresses['telegram']}/bot{BOT_TOKEN}/getMe")).raise_for_status()
 
@@ -138,6 +139,7 @@ async def open_stage(home: Path, plan: Plan) -> AsyncIterator[Stage]:
             services={
                 Service.TELEGRAM: addresses["telegram"],
                 Service.KIE: addresses["kie"],
+                Service.FAL: addresses["fal"],
                 Service.OPENAI: addresses["openai"].removesuffix("/v1"),
             },
             hooks=hooks,
@@ -161,10 +163,15 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str], hooks: str | N
         # The storm wants to see much happen at once; how a key's pace is kept is shown elsewhere.
         "KIE_SUBMITS": "10000",
         "KIE_IN_FLIGHT": "10000",
+        "FAL_KEY": "storm",
+        "FAL_SUBMITS": "10000",
+        "FAL_IN_FLIGHT": "10000",
         "OPENAI_API_KEY": "storm",
         "TELEGRAM_API_URL": addresses["telegram"],
         "KIE_API_URL": addresses["kie"],
         "KIE_UPLOAD_URL": addresses["kie"],
+        "FAL_QUEUE_URL": addresses["fal"],
+        "FAL_REST_URL": addresses["fal"],
         "OPENAI_BASE_URL": addresses["openai"],
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "DOUBT_SECONDS": str(DOUBT_SECONDS),

@@ -12,6 +12,7 @@ from neurocards.storm import records
 from neurocards.storm.plan import (
     SECONDS_PER_MISCHIEF,
     SECONDS_PER_TROUBLE,
+    UNMET,
     Json,
     Plan,
     Service,
@@ -43,6 +44,7 @@ class Trouble:
         for pause in pauses(draw, SECONDS_PER_TROUBLE):
             await asyncio.sleep(pause)
             service, fault = trouble(draw)
+            await self._call_off(service, from_number=UNMET)
             await self._post(f"{self._stage.services[service]}/sim/faults", fault)
             self._ordered[_name(service, fault)] += fault.get("times", 1)
 
@@ -62,36 +64,44 @@ class Trouble:
         draw = self._plan.draw("callbacks")
         for pause in pauses(draw, SECONDS_PER_MISCHIEF):
             await asyncio.sleep(pause)
-            task_id = None
+            task = None
             with suppress(*Away):
                 async with self._stage.database.transaction() as tx:
-                    task_id = await records.any_task(tx)
-            if task_id is None:
+                    task = await records.any_task(tx)
+            if task is None:
                 continue
+            provider, task_id = Service(task[0]), task[1]
             if draw.random() < 0.5:
-                repeated = await self._stage.client.post(f"{self._stage.kie}/sim/tasks/{task_id}/callback")
+                address = self._stage.services[provider]
+                repeated = await self._stage.client.post(f"{address}/sim/tasks/{task_id}/callback")
                 self.callbacks_repeated += repeated.is_success
             else:
-                await self._forge(hooks, task_id)
+                await self._forge(hooks, provider, task_id)
 
-    async def _forge(self, hooks: str, task_id: str) -> None:
+    async def _forge(self, hooks: str, provider: Service, task_id: str) -> None:
         """A stranger claims that a task of ours has a result."""
-        body = {"code": 200, "data": {"taskId": task_id, "state": "success"}}
+        body = {"code": 200, "data": {"taskId": task_id, "state": "success"}, "request_id": task_id, "status": "OK"}
         # The bot may be dead at this moment.
         with suppress(httpx2.TransportError):
-            await self._stage.client.post(f"{hooks}/hooks/kie/{uuid4()}/{'0' * 64}", json=body)
+            await self._stage.client.post(f"{hooks}/hooks/{provider}/{uuid4()}/{'0' * 64}", json=body)
             self.callbacks_forged += 1
 
     async def calm(self) -> None:
         """Call off whatever has not been met yet."""
-        for service, address in self._stage.services.items():
-            faults = f"{address}/sim/faults"
-            left = await self._stage.client.get(faults)
-            left.raise_for_status()
-            self._left.update({_name(service, fault): 0 for fault in left.json()})
-            for fault in left.json():
-                self._left[_name(service, fault)] += fault["times"]
-            (await self._stage.client.delete(faults)).raise_for_status()
+        for service in self._stage.services:
+            await self._call_off(service)
+
+    async def _call_off(self, service: Service, *, from_number: int = 1) -> None:
+        """Call off what has not been met at a service yet, if there are so many."""
+        faults = f"{self._stage.services[service]}/sim/faults"
+        left = await self._stage.client.get(faults)
+        left.raise_for_status()
+        unmet: list[Json] = left.json()
+        if len(unmet) < from_number:
+            return
+        for fault in unmet:
+            self._left[_name(service, fault)] += fault["times"]
+        (await self._stage.client.delete(faults)).raise_for_status()
 
     async def _post(self, address: str, body: Json) -> None:
         (await self._stage.client.post(address, json=body)).raise_for_status()
