@@ -160,7 +160,8 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str], hooks: str | N
         "DATABASE_URL": dsn,
         "BOT_TOKEN": BOT_TOKEN,
         "KIE_API_KEY": "storm",
-        # The storm wants to see much happen at once; how a key's pace is kept is shown elsewhere.
+        # The storm wants to see much happen at once; how the pace of a key or of all chats is kept is shown elsewhere.
+        "MESSAGES_PER_SECOND": "300",
         "KIE_SUBMITS": "10000",
         "KIE_IN_FLIGHT": "10000",
         "FAL_KEY": "storm",
