@@ -29,6 +29,10 @@ SECONDS_PER_TERM = 20.0
 SECONDS_PER_DATABASE_RESTART = 9.0
 SECONDS_PER_TROUBLE = 0.25
 SECONDS_PER_MISCHIEF = 0.5
+SECONDS_PER_ABSENCE = 60.0
+ABSENT_SECONDS = 4.0
+"""How often KIE is away altogether, and for how long: long enough to be left alone until after it is back."""
+
 JITTER = 0.4
 """How far a pause may differ from its mean, as a share of it."""
 

@@ -23,6 +23,9 @@ DOUBLE_TAP_SHARE = 0.25
 REPEAT_SHARE = 0.85
 """How often sellers who have a video or a refusal order from it, without sending a photo."""
 
+PUT_OFF_SECONDS = 2.0
+"""After how long somebody who was told no taps Confirm again."""
+
 TAKE_BACK_SHARE = 0.4
 """How often sellers think better of it, as soon as the card offers that: some are too late."""
 
@@ -188,7 +191,9 @@ class Seller:
         await self._begin()
         async for offer in self._offers(is_over):
             if offer.does == CONFIRM:
-                await self._confirm(offer)
+                if await self._is_put_off(offer):
+                    await asyncio.sleep(PUT_OFF_SECONDS)
+                    continue
                 if self._draw.random() < TAKE_BACK_SHARE:
                     await self._take_back(offer)
                 return
@@ -253,8 +258,11 @@ class Seller:
                     return
             await self._phone.look(wait_seconds=GLANCE_SECONDS * 4)
 
-    async def _confirm(self, offer: Offer) -> None:
-        """Tap Confirm, perhaps twice, and remember what the bot says."""
+    async def _is_put_off(self, offer: Offer) -> bool:
+        """Tap Confirm, perhaps twice, and remember what the bot says; returns whether it says no.
+
+        So it does while sales are closed, because nobody can be asked for a video: the card can be tapped again.
+        """
         twice = self._draw.random() < DOUBLE_TAP_SHARE
         self._memory.double_taps += twice
         self._tapped |= {one for one in self._phone.offers() if one.message_id == offer.message_id}
@@ -263,3 +271,7 @@ class Seller:
         confirmed.taps += [tap for tap in taps if tap is not None]
         answers = [await self._phone.tap_answer(tap, wait_seconds=ANSWER_SECONDS) for tap in confirmed.taps]
         confirmed.acknowledged = any(map(is_acknowledgement, answers))
+        put_off = not confirmed.acknowledged and any(answer["answered"] and answer["show_alert"] for answer in answers)
+        if put_off:
+            self._tapped.discard(offer)
+        return put_off

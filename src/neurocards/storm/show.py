@@ -99,6 +99,7 @@ def figures_of(storm: Storm, reckoning: Reckoning) -> Json:
         "slowest_recovery_seconds": _rounded(reckoning.slowest_recovery_seconds),
         "settling_seconds": _rounded(storm.settling_seconds),
         "faults": met,
+        "provider_absences": storm.trouble.absences,
         "lost_answers": sum(number for name, number in met.items() if " drop_answer" in name),
         "updates_redelivered": storm.trouble.redelivered,
         "repeated_messages": reckoning.repeated_messages,

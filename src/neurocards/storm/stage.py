@@ -31,7 +31,7 @@ RECOVERY_SECONDS = 30.0
 BOT_TOKEN = "110000001:storm-token-of-the-simulated-telegram"  # noqa: S105 (of a simulator)
 WELCOME_CREDITS = 1000
 DEADLINE_SECONDS = 600
-FRAME_RATE = 5
+FRAME_RATE = 2
 """Every clip is looked at whole, frame by frame, and there are hundreds of them."""
 
 WORKER_SLOTS = 4
@@ -39,8 +39,8 @@ WORKER_SLOTS = 4
 
 TASK_SECONDS = 0.5
 
-PHOTO_SIZE = (540, 960)
-"""A frame's own shape: nothing has to be painted around it."""
+PHOTO_SIZE = (720, 1280)
+"""A frame's own size: nothing has to be painted around it."""
 
 
 class StageError(Exception):

@@ -10,6 +10,8 @@ import httpx2
 from neurocards.db.connection import Away
 from neurocards.storm import records
 from neurocards.storm.plan import (
+    ABSENT_SECONDS,
+    SECONDS_PER_ABSENCE,
     SECONDS_PER_MISCHIEF,
     SECONDS_PER_TROUBLE,
     UNMET,
@@ -30,6 +32,7 @@ class Trouble:
         self._plan = plan
         self._ordered: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
+        self.absences = 0
         self.redelivered = 0
         self.callbacks_repeated = 0
         self.callbacks_forged = 0
@@ -47,6 +50,16 @@ class Trouble:
             await self._call_off(service, from_number=UNMET)
             await self._post(f"{self._stage.services[service]}/sim/faults", fault)
             self._ordered[_name(service, fault)] += fault.get("times", 1)
+
+    async def go_away(self) -> None:
+        """Have KIE cut every line, or a gateway before it answer instead, again and again, until cancelled."""
+        draw = self._plan.draw("absences")
+        for pause in pauses(draw, min(SECONDS_PER_ABSENCE, self._plan.seconds / 2)):
+            await asyncio.sleep(pause)
+            await self._kie_is(draw.choice(["refuse", "503"]))
+            self.absences += 1
+            await asyncio.sleep(ABSENT_SECONDS)
+            await self._kie_is(None)
 
     async def redeliver(self) -> None:
         """Have Telegram deliver what it has delivered before once more, until cancelled."""
@@ -87,7 +100,8 @@ class Trouble:
             self.callbacks_forged += 1
 
     async def calm(self) -> None:
-        """Call off whatever has not been met yet."""
+        """Call off whatever has not been met yet; everybody is there again."""
+        await self._kie_is(None)
         for service in self._stage.services:
             await self._call_off(service)
 
@@ -102,6 +116,9 @@ class Trouble:
         for fault in unmet:
             self._left[_name(service, fault)] += fault["times"]
         (await self._stage.client.delete(faults)).raise_for_status()
+
+    async def _kie_is(self, down: str | None) -> None:
+        await self._post(f"{self._stage.services[Service.KIE]}/sim/settings", {"down": down})
 
     async def _post(self, address: str, body: Json) -> None:
         (await self._stage.client.post(address, json=body)).raise_for_status()

@@ -99,7 +99,12 @@ async def _rage(storm: Storm, on_progress: Callable[[Progress], None]) -> None:
     ends_at = loop.time() + plan.seconds
     mischief = [
         asyncio.create_task(work)
-        for work in (storm.trouble.rage(), storm.trouble.redeliver(), storm.trouble.call_back())
+        for work in (
+            storm.trouble.rage(),
+            storm.trouble.go_away(),
+            storm.trouble.redeliver(),
+            storm.trouble.call_back(),
+        )
     ]
     striking = asyncio.create_task(_strike(storm))
     try:
