@@ -49,6 +49,8 @@ SUBMIT_WINDOW_SECONDS = 10.0
 MAINTENANCE_SECONDS = 1.0
 PLACES_SECONDS = 3.0
 CHECKS_SECONDS = 30.0
+AUDIT_SECONDS = 20.0
+"""How often it is asked whether an audit is due."""
 PRUNE_SECONDS = 3600.0
 STALE_FILE_SECONDS = 3600.0
 
@@ -141,8 +143,15 @@ async def run_bot(settings: Settings) -> None:
             entrances = [registration.run, _hooks(basics, bot_token, stack)]
         try:
             await _run_until_stopped(
-                basics.database,
-                loops=[*entrances, handling.run, outbox.run, *_upkeep(basics.database)],
+                basics,
+                role="bot",
+                loops=[
+                    *entrances,
+                    handling.run,
+                    outbox.run,
+                    *_upkeep(basics.database),
+                    _auditing(basics.database),
+                ],
                 wakers={"updates": handling.wake, "notices": outbox.wake},
             )
         except (IntakeRefused, CannotListen) as refused:
@@ -197,7 +206,8 @@ async def run_worker(settings: Settings) -> None:
         outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store, basics.catalogue.models))
         upkeep = [*_upkeep(basics.database), _checks(basics.database, router, basics.catalogue, providers)]
         await _run_until_stopped(
-            basics.database,
+            basics,
+            role="worker",
             loops=[worker.run, outbox.run, *upkeep],
             wakers={"jobs": worker.wake, "notices": outbox.wake},
         )
@@ -306,22 +316,44 @@ def _callback_url(settings: Settings, bot_token: str) -> Callable[[str, UUID], s
 
 
 async def _run_until_stopped(
-    database: Database, *, loops: Sequence[Run], wakers: Mapping[str, Callable[[], None]]
+    basics: Basics, *, role: str, loops: Sequence[Run], wakers: Mapping[str, Callable[[], None]]
 ) -> None:
     """Run the loops until SIGTERM or SIGINT; each then finishes what it is doing."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    listener = asyncio.create_task(_pass_on_hints(database, wakers))
+    listener = asyncio.create_task(_pass_on_hints(basics.database, wakers))
     log.info("started")
     try:
-        outcomes = await asyncio.gather(*(_stopping_all(run, stop) for run in loops), return_exceptions=True)
+        async with _watched(basics, role, stop):
+            outcomes = await asyncio.gather(*(_stopping_all(run, stop) for run in loops), return_exceptions=True)
     finally:
         listener.cancel()
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _watched(basics: Basics, role: str, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Answer to whoever watches, to the very end: that we are draining is said while we do."""
+    from neurocards.web import Ops, build_ops, keep_serving
+
+    settings = basics.settings
+    if settings.ops_port == 0:
+        yield
+        return
+    ops = Ops(basics.database, role=role, home=settings.neurocards_home, draining=stop.is_set)
+    ended = asyncio.Event()
+    watching = asyncio.create_task(
+        keep_serving(build_ops(ops), host=settings.ops_host, port=settings.ops_port, stop=ended)
+    )
+    try:
+        yield
+    finally:
+        ended.set()
+        await watching
 
 
 async def _stopping_all(run: Run, stop: asyncio.Event) -> None:
@@ -354,6 +386,16 @@ def _upkeep(database: Database) -> list[Run]:
         Loop("places", tell_places, pause_seconds=PLACES_SECONDS).run,
         Loop("prune", prune, pause_seconds=PRUNE_SECONDS).run,
     ]
+
+
+def _auditing(database: Database) -> Run:
+    """The books are audited every few minutes, by one bot of however many."""
+
+    async def audit() -> int:
+        await maintenance.audit_books(database)
+        return 0
+
+    return Loop("audit", audit, pause_seconds=AUDIT_SECONDS).run
 
 
 def _checks(database: Database, router: Router, catalogue: Catalogue, providers: "Mapping[str, VideoProvider]") -> Run:

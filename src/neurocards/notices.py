@@ -15,7 +15,9 @@ from typing import Protocol, assert_never
 from uuid import UUID
 
 import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from neurocards import meters
 from neurocards.db import customers, generations, notices, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
@@ -158,31 +160,46 @@ class Outbox:
         return await self._database.run(lambda tx: notices.extend(tx, held, lease_seconds=self._lease_seconds))
 
     async def _send(self, notice: Notice) -> None:
+        video = {} if notice.generation_id is None else {"generation_id": str(notice.generation_id)}
+        with bound_contextvars(
+            notice_id=notice.id,
+            kind=notice.kind.value,
+            order_id=str(notice.order_id),
+            lease_number=notice.lease_number,
+            attempt=notice.attempt,
+            **video,
+        ):
+            await self._send_calmly(notice)
+
+    async def _send_calmly(self, notice: Notice) -> None:
         story: Story | None = None
-        logger = log.bind(notice_id=notice.id, order_id=str(notice.order_id), kind=notice.kind.value)
         try:
             story = await self._database.run(
                 lambda tx: self._read(tx, notice), patience_seconds=RECORD_PATIENCE_SECONDS
             )
             if story is None:
                 return
+            bind_contextvars(**story.order.names)
             async with asyncio.timeout(SENDING_SECONDS):
                 sent = await self._say(notice.kind, story)
         except Unreachable:
-            logger.info("customer_unreachable")
+            log.info("customer_unreachable")
+            meters.message(notice.kind.value, "unreachable")
             await self._record(lambda tx: self._set_aside(tx, notice))
         except Failure as raised:
             failure = raised
-            logger.warning("notice_failed", failure=str(failure), attempt=notice.attempt)
+            log.warning("notice_failed", failure=str(failure))
+            meters.message(notice.kind.value, "undeliverable" if _is_final(failure) else "put_off")
             await self._record(lambda tx: self._put_off(tx, notice, failure))
             await self._regret(notice, failure, story)
         except Away:
             # The lease runs out and the notice is taken up again.
-            logger.warning("notice_interrupted")
+            log.warning("notice_interrupted")
         except Exception as error:
             # A fault of ours must not end the process, nor hold up the customer's other notices for ever: after as
             # many tries as anything else gets, it makes way for the next one.
-            logger.exception("notice_crashed", attempt=notice.attempt)
+            log.exception("notice_crashed")
+            meters.message(notice.kind.value, "crashed")
             kind = FailureKind.TEMPORARY if notice.attempt < MAX_ATTEMPTS else FailureKind.PERMANENT
             cut_off = isinstance(error, TimeoutError)
             crash = Failure(kind, Reason.INTERNAL, repr(error), may_have_happened=cut_off)
@@ -190,7 +207,10 @@ class Outbox:
             await self._regret(notice, crash, story)
         else:
             await self._record(lambda tx: self._finish(tx, notice, sent))
-            logger.debug("notice_sent", stage=notice.stage)
+            meters.message(notice.kind.value, "sent")
+            if notice.kind is NoticeKind.VIDEO and story.generation is not None and story.generation.finished_at:
+                meters.stage_took("delivery", (story.now - story.generation.finished_at).total_seconds())
+            log.debug("notice_sent", stage=notice.stage)
 
     async def _read(self, tx: Transaction, notice: Notice) -> Story | None:
         """What to say; None when a newer status says it all, or the card has to rest first."""
@@ -276,7 +296,7 @@ class Outbox:
 
     async def _bury(self, tx: Transaction, notice: Notice, failure: Failure) -> None:
         """It will never arrive. A video that was paid for and never came is paid back."""
-        log.error("notice_undeliverable", notice_id=notice.id, kind=notice.kind.value, failure=str(failure))
+        log.error("notice_undeliverable", failure=str(failure))
         await notices.finish(tx, notice, state="undeliverable")
         if notice.kind is NoticeKind.VIDEO and notice.generation_id is not None:
             await generations.reverse(tx, notice.generation_id, reason=Reason.DELIVERY)
@@ -294,6 +314,10 @@ class Outbox:
         except Away:
             # The lease runs out; what was sent may be sent once more.
             log.exception("notice_not_recorded")
+
+
+def _is_final(failure: Failure) -> bool:
+    return failure.kind in (FailureKind.PERMANENT, FailureKind.UNSUITED)
 
 
 def _told_with_another(generation: Generation, of_order: Sequence[Generation]) -> bool:

@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
+from structlog.contextvars import bind_contextvars
+
 from neurocards.db import generations, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.orders import Cancellation, Outcome, Placement
 from neurocards.domain.catalogue import Catalogue
-from neurocards.domain.orders import Draft
+from neurocards.domain.orders import Draft, Order
 from neurocards.domain.routing import Choice, Nobody, Wait
 from neurocards.routing import offer
 
@@ -37,7 +39,7 @@ async def place_order(
         found = await offer(tx, catalogue, template) if template is not None else None
         if isinstance(found, Wait | Nobody) and await orders.find(tx, draft_id) is None:
             return await _closed(tx, found)
-        return await orders.place(
+        placement = await orders.place(
             tx,
             draft_id,
             template_version=template.version if template else 0,
@@ -47,6 +49,9 @@ async def place_order(
             deadline_seconds=deadline_seconds,
             open_limit=open_limit,
         )
+        if placement.outcome is Outcome.PLACED:
+            _name_in_logs(await orders.find(tx, draft_id))
+        return placement
 
     return await database.run(place, patience_seconds=PATIENCE_SECONDS)
 
@@ -59,7 +64,18 @@ async def _closed(tx: Transaction, found: Wait | Nobody) -> Placement:
 
 async def cancel_order(database: Database, order_id: UUID, customer_id: int) -> Cancellation:
     """Take back what of a customer's order has cost nothing yet. Raises as place_order does; asking again is safe."""
-    return await database.run(lambda tx: orders.cancel(tx, order_id, customer_id), patience_seconds=PATIENCE_SECONDS)
+
+    async def cancel(tx: Transaction) -> Cancellation:
+        _name_in_logs(await orders.find(tx, order_id))
+        return await orders.cancel(tx, order_id, customer_id)
+
+    return await database.run(cancel, patience_seconds=PATIENCE_SECONDS)
+
+
+def _name_in_logs(order: Order | None) -> None:
+    """From here on the lines about this tap belong to the order's trace."""
+    if order is not None:
+        bind_contextvars(**order.names)
 
 
 def price(catalogue: Catalogue, draft: Draft) -> int:

@@ -5,6 +5,7 @@ on from there. Decisions are written under the proved lease; that a provider acc
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import NoReturn, Protocol, TypeVar, assert_never
 from uuid import UUID, uuid4
 
 import structlog
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from neurocards import meters
 from neurocards.db import generations, jobs, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.generations import Frames, TaskTaken, Video
@@ -213,10 +215,11 @@ class Production:
 
     async def __call__(self, job: Job, draining: Callable[[], bool]) -> None:
         """Take steps until the generation has to wait or has ended. Raises LostLease."""
-        with bound_contextvars(generation_id=str(job.subject_id), lease_number=job.lease_number):
+        with bound_contextvars(generation_id=str(job.subject_id), lease_number=job.lease_number, attempt=job.attempt):
             try:
                 while True:
                     work = await self._database.run(lambda tx: self._read(tx, job))
+                    _name_in_logs(work)
                     await self._step(work)
                     if draining():
                         await self._decide(job, lambda tx: jobs.snooze(tx, job, seconds=0))
@@ -226,17 +229,20 @@ class Production:
 
     async def _read(self, tx: Transaction, job: Job) -> Work:
         await jobs.prove(tx, job)
-        await generations.begin(tx, job.subject_id, deadline_seconds=self._deadline_seconds)
+        is_new = await generations.begin(tx, job.subject_id, deadline_seconds=self._deadline_seconds)
         generation = await generations.get(tx, job.subject_id)
         order = await orders.find(tx, generation.order_id)
         if order is None:
             raise LookupError(f"generation {generation.id} has no order")
+        now = await generations.clock(tx)
+        if is_new:
+            meters.stage_took("queue", (now - generation.created_at).total_seconds())
         return Work(
             job=job,
             generation=generation,
             order=order,
             attempts=tuple(await generations.attempts(tx, generation.id)),
-            now=await generations.clock(tx),
+            now=now,
         )
 
     async def _step(self, work: Work) -> None:
@@ -245,6 +251,7 @@ class Production:
         if step is Step.NOTHING:
             # The claim and an ending by maintenance crossed; the ending took the job with it.
             raise LostLease(work.job)
+        began_at = time.monotonic()
         try:
             if not await self._follow_hints(work):
                 await self._steps[step](work)
@@ -256,6 +263,8 @@ class Production:
         except Exception as error:
             log.exception("step_crashed", step=step.value)
             await self._judge(work, Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error)))
+        finally:
+            meters.stage_took(step.value, time.monotonic() - began_at)
 
     # The steps, in their order --------------------------------------------------------------------------------
 
@@ -287,7 +296,8 @@ class Production:
                 async with self._media_slots:
                     photo = await asyncio.to_thread(preview, await self._photo(order.photo_key))
                 async with _limit(WRITER_SECONDS, "writer"):
-                    written = await self._writer.write(commission, photo=photo)
+                    with meters.asking("writer", "write"):
+                        written = await self._writer.write(commission, photo=photo)
                 return written.prompt, "writer"
             except (Failure, BadPhoto) as failure:
                 if not (isinstance(failure, Failure) and failure.kind is FailureKind.OUTAGE):
@@ -304,11 +314,12 @@ class Production:
         asked = Asked(provider.name, key, choice.model.id)
         try:
             async with _limit(UPLOAD_SECONDS, "upload", scope=Scope.PROVIDER):
-                frames = Frames(
-                    provider.name,
-                    await provider.upload_frame(frame, f"{uuid4().hex}.jpg", key=key),
-                    await provider.upload_frame(last_frame, f"{uuid4().hex}.jpg", key=key) if last_frame else None,
-                )
+                with meters.asking(provider.name, "upload"):
+                    frames = Frames(
+                        provider.name,
+                        await provider.upload_frame(frame, f"{uuid4().hex}.jpg", key=key),
+                        await provider.upload_frame(last_frame, f"{uuid4().hex}.jpg", key=key) if last_frame else None,
+                    )
         except Failure as failure:
             await self._judge(work, failure, asked=asked)
         await self._decide(work.job, lambda tx: generations.record_frames(tx, work.generation.id, frames))
@@ -367,7 +378,9 @@ class Production:
             last_frame_url=work.generation.last_frame_url,
             seconds=work.order.seconds,
         )
+        bind_contextvars(attempt_id=str(attempt_id))
         submission = await self._post(submit, values, self._callback_url(model.provider, attempt_id))
+        meters.provider_request(model.provider, "submit", type(submission).__name__.lower())
         asked = submit.asked
         match submission:
             case Accepted(task_id, task_url):
@@ -490,9 +503,11 @@ class Production:
                 raise _PutBack
             case GiveUp(failure):
                 log.warning("attempt_abandoned", attempt_id=str(attempt.id))
+                meters.doubt_resolved(attempt.provider, "given_up")
                 await self._judge(work, failure, ended=(attempt.id, AttemptState.ABANDONED))
             case Abandon():
                 log.warning("attempt_abandoned", attempt_id=str(attempt.id))
+                meters.doubt_resolved(attempt.provider, "abandoned")
                 await self._decide(work.job, lambda tx: self._abandon(tx, attempt))
             case _:
                 assert_never(doubt)
@@ -518,6 +533,7 @@ class Production:
                     raise _PutBack from failure
                 continue
             if ours and await self._take_hint(attempt.id, task_id):
+                meters.doubt_resolved(attempt.provider, "found")
                 found = True
             else:
                 log.warning("hint_refused", attempt_id=str(attempt.id))
@@ -527,7 +543,8 @@ class Production:
     async def _is_ours(self, attempt: Attempt, task_id: str, address: str) -> bool:
         """Whether the provider made the task for this attempt. Raises Failure, also where another key may know it."""
         provider = self._provider(attempt)
-        ours = await provider.made_for(task_id, address, key=attempt.key, model=attempt.model)
+        with meters.asking(attempt.provider, "match"):
+            ours = await provider.made_for(task_id, address, key=attempt.key, model=attempt.model)
         if not ours and _is_foreign(attempt, provider):
             raise _foreign(attempt)
         return ours
@@ -570,6 +587,7 @@ class Production:
             case HasResult(result_url):
                 cost_units = task.cost_units if isinstance(task, Succeeded) else None
                 await self._decide(work.job, lambda tx: self._record_result(tx, work, result_url, cost_units))
+                meters.stage_took("rendering", waited)
             case Failed(outcome):
                 # Only of the model does a task's end say anything beyond its order.
                 asked = Asked(attempt.provider, attempt.key, attempt.model) if outcome.scope is Scope.MODEL else None
@@ -593,7 +611,8 @@ class Production:
         """Ask the provider about a task; passing trouble puts the question off."""
         try:
             async with _limit(POLL_SECONDS, "poll"):
-                return await answer
+                with meters.asking(work.attempt.provider, "task"):
+                    return await answer
         except Failure as failure:
             if failure.kind not in (FailureKind.TEMPORARY, FailureKind.OUTAGE):
                 raise
@@ -620,7 +639,9 @@ class Production:
         finished = self._workspace / f"{name}.mp4"
         try:
             async with _limit(DOWNLOAD_SECONDS, "download"):
-                await self._provider(attempt).download(await self._result_url(work), download)
+                result_url = await self._result_url(work)
+                with meters.asking(attempt.provider, "download"):
+                    await self._provider(attempt).download(result_url, download)
             async with self._media_slots:
                 facts, cover_jpeg, thumbnail_jpeg = await asyncio.to_thread(
                     _finish_clip, download, finished, work.order.seconds, least
@@ -672,6 +693,7 @@ class Production:
                 raise LostLease(work.job)
 
         await self._decide(work.job, settle)
+        meters.stage_took("whole", (work.now - work.generation.created_at).total_seconds())
         log.info("settled", order_id=str(work.order.id))
         raise _PutBack
 
@@ -699,7 +721,7 @@ class Production:
 
         `asked` is whom the failed call went to: others may have to be told to leave them alone.
         """
-        log.warning("step_failed", failure=str(failure), attempt=work.job.attempt)
+        log.warning("step_failed", failure=str(failure))
         if failure.kind is FailureKind.UNSUITED and ended is None:
             # Nobody was asked for a video yet, so there is no model that could have refused it.
             failure = Failure(FailureKind.TEMPORARY, failure.reason, failure.message)
@@ -765,6 +787,13 @@ class Production:
 
     def _template(self, order: Order) -> Template:
         return _served(self._catalogue.templates, order.template)
+
+
+def _name_in_logs(work: Work) -> None:
+    """From here on every line of this task says whose work it is: the job's own name was known before."""
+    bind_contextvars(**work.order.names)
+    if work.latest is not None:
+        bind_contextvars(attempt_id=str(work.latest.id))
 
 
 def _served(shelf: Mapping[str, Product], name: str) -> Product:

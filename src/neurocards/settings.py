@@ -101,6 +101,13 @@ class Settings(BaseSettings):
         None, description="The key with which KIE signs callbacks, if one was made at kie.ai/settings."
     )
 
+    ops_host: str = Field(
+        "127.0.0.1", description="Where health and metrics are told: to your own machines, never to the world."
+    )
+    ops_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        9464, description="The port for that, one of its own for each process on a machine; 0: nothing is told."
+    )
+
     telegram_api_url: str = Field("https://api.telegram.org", description="Base address of the Bot API.")
     kie_api_url: str = Field("https://api.kie.ai", description="Base address of KIE's API.")
     kie_upload_url: str = Field("https://kieai.redpandaai.co", description="Base address of KIE's file upload.")

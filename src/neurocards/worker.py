@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
+from neurocards import meters
 from neurocards.db import jobs
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.jobs import Job, LostLease
@@ -84,12 +86,20 @@ class Worker:
         return await self._database.run(lambda tx: jobs.extend(tx, held, lease_seconds=self._lease_seconds))
 
     async def _work(self, job: Job) -> None:
-        try:
-            await self._handlers[job.kind](job, lambda: self._holding.draining)
-        except LostLease:
-            log.warning("decision_refused", job_id=job.id, lease_number=job.lease_number)
-        except Away:
-            log.warning("job_interrupted", job_id=job.id)
-        except Exception:
-            # The lease runs out and the job is rescued; three times in a row make it poison.
-            log.exception("job_crashed", job_id=job.id)
+        # The handler adds what it knows; this task's lines carry it until the end of the task.
+        with bound_contextvars(
+            job_id=job.id,
+            lease_number=job.lease_number,
+            attempt=job.attempt,
+            **{f"{job.kind}_id": str(job.subject_id)},
+        ):
+            try:
+                await self._handlers[job.kind](job, lambda: self._holding.draining)
+            except LostLease:
+                meters.decision_was_stale()
+                log.warning("decision_refused")
+            except Away:
+                log.warning("job_interrupted")
+            except Exception:
+                # The lease runs out and the job is rescued; three times in a row make it poison.
+                log.exception("job_crashed")

@@ -28,6 +28,7 @@ def story(count: int = 1, *, language: str = "en") -> Story:
     order = Order(
         id=uuid4(),
         number=17,
+        trace_id=uuid4(),
         customer_id=1,
         photo_key="photos/1",
         second_photo_key=None,

@@ -93,6 +93,7 @@ def _environment(dsn: str, home: Path, addresses: Addresses) -> dict[str, str]:
         "PYTHONPATH": str(SOURCE),
         "NEUROCARDS_HOME": str(home),
         "DATABASE_URL": dsn,
+        "OPS_PORT": "0",
         "BOT_TOKEN": BOT_TOKEN,
         "KIE_API_KEY": "browser",
         "OPENAI_API_KEY": "browser",

@@ -11,20 +11,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("bash", "sh", "dirname", "env", "grep", "cat", "chmod")
+TOOLS = ("bash", "sh", "dirname", "env", "grep", "cat", "chmod", "mkdir", "rm", "tar")
 
 APT_GET = """#!/bin/sh
 echo "$*" >>"$CALLS"
 [ -z "${NO_NETWORK:-}" ] || exit 100
 case "$*" in *chromium*) cp "$0" "${0%/*}/chromium" ;; esac
+case "$*" in *download*prometheus) touch prometheus_2_amd64.deb ;; esac
 case "$*" in *spin*) for tool in spin gcc; do echo "#!/bin/sh" >"${0%/*}/$tool"; chmod +x "${0%/*}/$tool"; done ;; esac
 """
 DPKG_QUERY = """#!/bin/sh
 grep -q "install.*$3" "$CALLS" && echo installed
 """
-TEST = """echo "tested, NEUROCARDS_BROWSER=$NEUROCARDS_BROWSER, NEUROCARDS_SPIN=$NEUROCARDS_SPIN, $#"
+DPKG_DEB = """#!/bin/sh
+mkdir -p usr/bin
+echo "#!/bin/sh" >usr/bin/promtool
+chmod +x usr/bin/promtool
+tar -c ./usr/bin/promtool
+rm -r usr
 """
-TESTED = "tested, NEUROCARDS_BROWSER=required, NEUROCARDS_SPIN=required, 0\n"
+TEST = """promtool
+echo "tested, $NEUROCARDS_BROWSER, $NEUROCARDS_SPIN, $NEUROCARDS_PROMTOOL, $#"
+"""
+TESTED = "tested, required, required, required, 0\n"
 
 
 @dataclass
@@ -38,7 +47,12 @@ class Machine:
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.root / ".ci" / "run"],
-            env={"PATH": str(self.tools), "CALLS": str(self.calls_file), **environment},
+            env={
+                "PATH": str(self.tools),
+                "CALLS": str(self.calls_file),
+                "HOME": str(self.tools.parent / "home"),
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=30,
@@ -70,25 +84,27 @@ def machine(tmp_path: Path) -> Machine:
     made.add("id", "#!/bin/sh\necho 0\n")
     made.add("apt-get", APT_GET)
     made.add("dpkg-query", DPKG_QUERY)
+    made.add("dpkg-deb", DPKG_DEB)
     return made
 
 
 def test_a_fresh_machine_gets_the_browser_and_its_emoji_once(machine: Machine) -> None:
     first = machine.run()
     assert (first.returncode, first.stdout) == (0, TESTED)
-    update, install = machine.calls
+    update, install, download = machine.calls
     assert update.endswith("update")
     assert install.endswith("chromium spin gcc libc6-dev fonts-noto-color-emoji")
+    assert download == "-qq download prometheus"
     second = machine.run()
     assert (second.stdout, second.stderr) == (first.stdout, "")
-    assert len(machine.calls) == 2
+    assert len(machine.calls) == 3
 
 
 def test_who_is_not_root_asks_sudo(machine: Machine) -> None:
     machine.add("id", "#!/bin/sh\necho 1000\n")
     machine.add("sudo", '#!/bin/sh\necho "sudo $1" >>"$CALLS"\nshift\nexec "$@"\n')
     assert machine.run().returncode == 0
-    assert machine.calls[::2] == ["sudo -n", "sudo -n"]
+    assert [call for call in machine.calls if call.startswith("sudo")] == ["sudo -n", "sudo -n"]
 
 
 @pytest.mark.parametrize("trouble", ["no network", "no apt-get"])
@@ -104,13 +120,22 @@ def test_without_a_browser_one_sentence_says_what_to_do(machine: Machine, troubl
 
 def test_without_spin_one_sentence_says_what_to_do(machine: Machine) -> None:
     machine.add("chromium")
+    machine.add("promtool")
     ended = machine.run(NO_NETWORK="yes")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "sudo apt-get install spin gcc libc6-dev" in ended.stderr.splitlines()[-1]
 
 
-def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
+def test_without_promtool_one_sentence_says_what_to_do(machine: Machine) -> None:
     for tool in ("chromium", "spin", "gcc"):
+        machine.add(tool)
+    ended = machine.run(NO_NETWORK="yes")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "promtool" in ended.stderr.splitlines()[-1]
+
+
+def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
+    for tool in ("chromium", "spin", "gcc", "promtool"):
         machine.add(tool)
     ended = machine.run(NO_NETWORK="yes")
     assert (ended.returncode, ended.stdout) == (0, TESTED)
@@ -118,7 +143,7 @@ def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
 
 def test_a_browser_from_elsewhere_is_as_good(machine: Machine) -> None:
     (machine.tools / "apt-get").unlink()
-    machine.add("spin")
-    machine.add("gcc")
+    for tool in ("spin", "gcc", "promtool"):
+        machine.add(tool)
     assert machine.run(NEUROCARDS_CHROMIUM="/opt/chrome").stdout.startswith("tested")
     assert machine.calls == []

@@ -869,6 +869,7 @@ def _nulls() -> list[Refusal]:
         "model_checks": "checked_at",
         "balances": "label units taken_at",
         "sales_pause": "reason paused_by paused_at",
+        "watch": "probed_at audit_begun_at violations",
         "backups": "location size_bytes sha256 made_at",
         "operator_actions": "operator action subject reason at",
     }
@@ -945,6 +946,9 @@ OPERATIONS = [
     Refusal("backups_hold_something", "an empty backup", "update backups set size_bytes = 0"),
     Refusal("operator_actions_append_only", "an act embellished", "update operator_actions set operator = 'somebody'"),
     Refusal("operator_actions_append_only", "acts forgotten", "delete from operator_actions"),
+    Refusal("watch_has_one_row", "a second watch", "insert into watch (only_row) values (false)"),
+    Refusal("watch_pkey", "the watch twice", "insert into watch default values"),
+    Refusal("watch_stays", "nobody on watch", "delete from watch"),
 ]
 
 REFUSALS = [

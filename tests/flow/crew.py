@@ -28,7 +28,14 @@ _SOURCE = Path(neurocards.__file__).parent.parent
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """The surroundings of a shop's process: these settings, and none that an operator has set for a real one."""
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
-    return {**inherited, "PYTHONPATH": str(_SOURCE), "NEUROCARDS_HOME": str(home), "LOG_FORMAT": "json", **settings}
+    return {
+        **inherited,
+        "PYTHONPATH": str(_SOURCE),
+        "NEUROCARDS_HOME": str(home),
+        "LOG_FORMAT": "json",
+        "OPS_PORT": "0",
+        **settings,
+    }
 
 
 class Crew:

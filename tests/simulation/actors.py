@@ -39,6 +39,7 @@ Doing = Generator[float, None, Result]
 ORDER = Order(
     id=UUID(int=0),
     number=1,
+    trace_id=UUID(int=0),
     customer_id=0,
     photo_key="photo",
     second_photo_key=None,

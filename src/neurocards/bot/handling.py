@@ -117,7 +117,9 @@ class Handling:
         await self._slots.idle()
 
     async def _handle(self, update: Update) -> None:
-        with bound_contextvars(update_id=update.id, person=update.person):
+        with bound_contextvars(
+            update_id=update.id, person=update.person, attempt=update.attempt, lease_number=update.lease_number
+        ):
             # If we are cancelled while we drain, whoever is next begins it anew.
             ending: Ending = PutBack(0.0, None, spends_attempt=False)
             try:
@@ -137,7 +139,7 @@ class Handling:
         except (AiogramError, Failure, Unreachable) as error:
             return await self._judge(update, meaning(error) if isinstance(error, AiogramError) else error)
         except Exception as error:
-            log.exception("update_crashed", attempt=update.attempt)
+            log.exception("update_crashed")
             return await self._spend(update, repr(error))
         return Handled()
 
@@ -156,7 +158,7 @@ class Handling:
             # They have gone while we were answering. What was done stays done.
             await self._database.run(lambda tx: self._mark_unreachable(tx, update.person))
             return Handled()
-        log.warning("reply_failed", failure=str(trouble), attempt=update.attempt)
+        log.warning("reply_failed", failure=str(trouble))
         match trouble.kind:
             case FailureKind.RATE_LIMITED:
                 return PutBack(trouble.retry_after_seconds or 5.0, str(trouble), spends_attempt=False)

@@ -14,6 +14,8 @@ from psycopg.errors import DeadlockDetected, IdleInTransactionSessionTimeout, Se
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from neurocards import meters
+
 Transaction = AsyncConnection[TupleRow]
 """An open transaction. Functions that take one never commit; who opened it does."""
 
@@ -22,6 +24,8 @@ Result = TypeVar("Result")
 log = structlog.get_logger()
 
 CONFLICT_RETRIES = 3
+OWN_CODES = "NC"
+"""How the codes begin with which our own triggers and functions refuse what must never be true."""
 POOL_WAIT_SECONDS = 10.0
 RECONNECT_ROUND_SECONDS = 3.0
 LONGEST_AWAY_PAUSE_SECONDS = 2.0
@@ -93,6 +97,13 @@ async def _limit(seconds: float) -> AsyncIterator[None]:
         raise psycopg.OperationalError(f"no answer within {seconds:.0f} seconds") from error
 
 
+def _note_refusal(error: psycopg.DatabaseError) -> None:
+    """That somebody tried what must never be is on record, with whose work it was, whatever becomes of the error."""
+    if error.sqlstate is not None and error.sqlstate.startswith(OWN_CODES):
+        meters.database_refused(error.sqlstate)
+        log.error("database_refused", code=error.sqlstate, by=error.diag.constraint_name, error=str(error))
+
+
 class Database:
     """The database as the rest of the program sees it. Open it with `async with`."""
 
@@ -124,8 +135,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction: committed at the end of the block, rolled back by any exception."""
-        async with self._pool.connection() as connection, connection.transaction():
-            yield connection
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield connection
+        except psycopg.DatabaseError as error:
+            _note_refusal(error)
+            raise
 
     async def run(self, work: Callable[[Transaction], Awaitable[Result]], *, patience_seconds: float = 0.0) -> Result:
         """Run `work` in one transaction, again after a conflict, and again until the database is back.

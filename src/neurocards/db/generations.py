@@ -128,13 +128,17 @@ async def _time(tx: Transaction, query: str) -> datetime:
 # Recovery points: the caller has proved its lease in this transaction. -----------------------------------------
 
 
-async def begin(tx: Transaction, generation_id: UUID, *, deadline_seconds: float) -> None:
-    """A worker has taken it up; from now on it has `deadline_seconds`, however long it waited for that."""
-    await tx.execute(
+async def begin(tx: Transaction, generation_id: UUID, *, deadline_seconds: float) -> bool:
+    """A worker has taken it up; from now on it has `deadline_seconds`, however long it waited for that.
+
+    Returns whether it is the first one that did.
+    """
+    cursor = await tx.execute(
         "update generations set state = 'processing', deadline_at = clock_now() + make_interval(secs => %s)"
         " where id = %s and state = 'queued'",
         [deadline_seconds, generation_id],
     )
+    return cursor.rowcount == 1
 
 
 async def record_prompt(tx: Transaction, generation_id: UUID, *, prompt: str, source: str) -> None:

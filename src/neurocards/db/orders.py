@@ -36,8 +36,9 @@ class Placement:
 
 
 _COLUMNS = (
-    "id, number, customer_id, photo_key, second_photo_key, template, template_version, description, wishes, count,"
-    " price_credits, model, seconds, card_message_id, card_text, placed_at"
+    "id, number, coalesce(trace_id, id) as trace_id, customer_id, photo_key, second_photo_key, template,"
+    " template_version, description, wishes, count, price_credits, model, seconds, card_message_id, card_text,"
+    " placed_at"
 )
 
 
@@ -100,6 +101,29 @@ async def find(tx: Transaction, order_id: UUID) -> Order | None:
     """The order with this id, if there is one."""
     cursor = tx.cursor(row_factory=class_row(Order))
     await cursor.execute(f"select {_COLUMNS} from orders where id = %s".encode(), [order_id])
+    return await cursor.fetchone()
+
+
+async def of_generation(tx: Transaction, generation_id: UUID) -> Order | None:
+    """The order that a generation belongs to."""
+    cursor = tx.cursor(row_factory=class_row(Order))
+    await cursor.execute(
+        f"select {_COLUMNS} from orders where id = (select order_id from generations where id = %s)".encode(),
+        [generation_id],
+    )
+    return await cursor.fetchone()
+
+
+async def of_attempt(tx: Transaction, attempt_id: UUID) -> Order | None:
+    """The order for which a provider was tried; None when there is no such attempt."""
+    cursor = tx.cursor(row_factory=class_row(Order))
+    await cursor.execute(
+        f"""
+        select {_COLUMNS} from orders
+         where id = (select g.order_id from attempts a join generations g on g.id = a.generation_id where a.id = %s)
+        """.encode(),
+        [attempt_id],
+    )
     return await cursor.fetchone()
 
 

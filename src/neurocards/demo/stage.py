@@ -175,6 +175,8 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str]) -> dict[str, s
         **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
         "NEUROCARDS_HOME": str(home),
         "DATABASE_URL": dsn,
+        # Several processes on one machine, and nobody who watches over them.
+        "OPS_PORT": "0",
         "BOT_TOKEN": "110000001:demo-token-of-the-simulated-telegram",
         "KIE_API_KEY": "demo",
         "FAL_KEY": "demo",

@@ -56,11 +56,13 @@ class Draft:
 class Order:
     """One row of the orders table: a confirmed draft. `price_credits` is the price of one video.
 
-    `card_text` is what its status card says now, None before the first status.
+    `card_text` is what its status card says now, None before the first status. `trace_id` is the one trace of all
+    that is done for it, in whatever process.
     """
 
     id: UUID
     number: int
+    trace_id: UUID
     customer_id: int
     photo_key: str
     second_photo_key: str | None
@@ -80,6 +82,11 @@ class Order:
     @property
     def total_credits(self) -> int:
         return self.count * self.price_credits
+
+    @property
+    def names(self) -> dict[str, int | str]:
+        """What every line in the logs about it carries: the number its customer sees, and its trace (32 hex digits)."""
+        return {"order": self.number, "trace_id": self.trace_id.hex}
 
 
 def next_question(draft: Draft | None, template: Template | None) -> Question:

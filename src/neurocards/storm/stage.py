@@ -158,6 +158,7 @@ def _environment(home: Path, dsn: str, addresses: dict[str, str], hooks: str | N
         **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
         "NEUROCARDS_HOME": str(home),
         "DATABASE_URL": dsn,
+        "OPS_PORT": "0",
         "BOT_TOKEN": BOT_TOKEN,
         "KIE_API_KEY": "storm",
         # The storm wants to see much happen at once; how the pace of a key or of all chats is kept is shown elsewhere.

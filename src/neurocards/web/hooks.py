@@ -17,12 +17,15 @@ import structlog
 from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from structlog.contextvars import bound_contextvars
 
+from neurocards import meters
 from neurocards.addresses import PROVIDER_PATH, TELEGRAM_PATH, callback_mac, webhook_path_token
 from neurocards.bot.intake import BadUpdate, received
-from neurocards.db import callbacks, updates
-from neurocards.db.connection import Away, Database
+from neurocards.db import callbacks, orders, updates
+from neurocards.db.connection import Away, Database, Transaction
 from neurocards.domain.callbacks import Callback, Forged, Told, Undecided
+from neurocards.domain.orders import Order
 
 MAX_UPDATE_BYTES = 1024 * 1024
 MAX_CALLBACK_BYTES = 64 * 1024
@@ -116,26 +119,36 @@ class _Hooks:
             return _closing(404)
         # The text of the path is what was signed: nothing of it is parsed before that is known.
         if not hmac.compare_digest(mac.encode(), callback_mac(self._callback_key, attempt_id).encode()):
+            meters.callback("refused")
             return self._refuse(provider)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _read(request, MAX_CALLBACK_BYTES)
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._taken(provider, UUID(attempt_id), await reader.read(request.headers, body))
-        except _TooLong:
-            return _closing(413)
-        except (*Away, TimeoutError, ClientDisconnect) as error:
-            return _not_taken(provider, str(error).strip() or type(error).__name__)
+        with bound_contextvars(provider=provider, attempt_id=attempt_id):
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _read(request, MAX_CALLBACK_BYTES)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await self._taken(provider, UUID(attempt_id), await reader.read(request.headers, body))
+            except _TooLong:
+                meters.callback("too_long")
+                return _closing(413)
+            except (*Away, TimeoutError, ClientDisconnect) as error:
+                return _not_taken("not_stored", str(error).strip() or type(error).__name__)
 
     async def _taken(self, provider: str, attempt_id: UUID, callback: Callback) -> Response:
         match callback:
             case Forged():
+                meters.callback("refused")
                 return self._refuse(provider)
             case Undecided(detail):
-                return _not_taken(provider, detail)
+                return _not_taken("undecided", detail)
             case Told(task_id):
-                hinted = await self._database.run(lambda tx: callbacks.hint(tx, attempt_id, task_id, provider=provider))
-                log.info("callback", provider=provider, attempt_id=str(attempt_id), news=hinted)
+
+                async def take(tx: Transaction) -> tuple[bool, Order | None]:
+                    news = await callbacks.hint(tx, attempt_id, task_id, provider=provider)
+                    return news, await orders.of_attempt(tx, attempt_id)
+
+                news, order = await self._database.run(take)
+                meters.callback("news" if news else "known")
+                log.info("callback", news=news, **(order.names if order is not None else {}))
                 return JSONResponse(ACKNOWLEDGED)
             case _:
                 assert_never(callback)
@@ -166,9 +179,10 @@ def _closing(status: int) -> Response:
     return Response(status_code=status, headers={"Connection": "close"})
 
 
-def _not_taken(provider: str, why: str) -> Response:
+def _not_taken(outcome: str, why: str) -> Response:
     """The provider has to come again."""
-    log.warning("callback_not_taken", provider=provider, error=why)
+    meters.callback(outcome)
+    log.warning("callback_not_taken", error=why)
     return Response(status_code=503)
 
 

@@ -1,0 +1,104 @@
+"""What wakes people is right: rules that promtool has proved, and for each of them a page that can be followed."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+import promtool
+from neurocards.cli import commands
+from promtool import MONITORING
+
+ROOT = Path(__file__).parent.parent
+RUNBOOKS = ROOT / "docs" / "runbooks"
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
+ALERTS = promtool.alerts()
+DASHBOARD = MONITORING / "grafana" / "dashboards" / "neurocards.json"
+
+
+def test_every_rule_keeps_silent_before_its_threshold_and_is_heard_after_it() -> None:
+    assert "SUCCESS" in promtool.run("test", "rules", MONITORING / "alerts.test.yml")
+    heard = set(re.findall(r"alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:", _text(MONITORING / "alerts.test.yml")))
+    assert heard == set(ALERTS)
+
+
+@pytest.mark.parametrize("config", ["prometheus.yml", "prometheus-host.yml"])
+def test_prometheus_takes_its_files(config: str) -> None:
+    assert f"{len(ALERTS)} rules found" in promtool.run("check", "config", MONITORING / config)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_has_its_page(alert: str) -> None:
+    rule = ALERTS[alert]
+    page = _text(ROOT / rule["runbook"])
+    assert f"`{alert}` · severity: {rule['severity']}" in page
+    assert all(f"**{part}" in page for part in ("What it means.", "How bad.", "What shows it.", "What mends it."))
+    assert page.count("```sh\n") == 2
+    title = page.splitlines()[0].removeprefix("# ")
+    row = f"| [{title}]({Path(rule['runbook']).name}) | `{alert}` | {rule['severity']} |"
+    assert row in _text(RUNBOOKS / "README.md")
+
+
+def test_every_page_belongs_to_an_alert() -> None:
+    assert {f"docs/runbooks/{page.name}" for page in PAGES} == {rule["runbook"] for rule in ALERTS.values()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_page_is_one(page: Path) -> None:
+    """Parsed by the program itself, options and all; none is run."""
+    root = typer.main.get_command(commands)
+    for line in _commands(page):
+        if "./neurocards" in line:
+            words = shlex.split(line.partition("./neurocards ")[2])
+            _parse(root, words)
+
+
+def _parse(command: click.Command, words: list[str]) -> None:
+    with command.make_context(command.name, list(words)) as context:
+        if isinstance(command, click.Group) and (rest := [*context.protected_args, *context.args]):
+            name, inner, left = command.resolve_command(context, rest)
+            assert inner is not None, name
+            _parse(inner, left)
+
+
+def _commands(page: Path) -> Iterator[str]:
+    for block in re.findall(r"```sh\n(.*?)```", _text(page), re.DOTALL):
+        yield from (line for line in block.splitlines() if line and not line.startswith("#"))
+
+
+def test_what_a_page_greps_for_is_logged_or_told() -> None:
+    """An event that was renamed would be looked for in vain, in the middle of the night."""
+    source = "\n".join(_text(path) for path in (ROOT / "src" / "neurocards").rglob("*.py"))
+    for page in PAGES:
+        for line in _commands(page):
+            for pattern in re.findall(r"grep (?:-E )?'?([a-z_(|)]+)'?", line):
+                for event in _alternatives(pattern):
+                    assert f'"{event}' in source, f"{page.name}: {event}"
+
+
+def _alternatives(pattern: str) -> list[str]:
+    before, opened, rest = pattern.partition("(")
+    inside = rest.partition(")")[0] if opened else ""
+    return [before + one for one in inside.split("|")] if opened else pattern.split("|")
+
+
+def test_the_dashboard_asks_for_what_prometheus_understands(tmp_path: Path) -> None:
+    panels = json.loads(_text(DASHBOARD))["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    assert len(expressions) > 30
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    rules = tmp_path / "dashboard.yml"
+    recorded = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions)]
+    rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": recorded}]}), "utf-8")
+    assert f"{len(expressions)} rules found" in promtool.run("check", "rules", "--lint=none", rules)
+    datasource = _text(MONITORING / "grafana" / "datasources" / "prometheus.yml")
+    assert f"uid: {panels[1]['datasource']['uid']}" in datasource
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
