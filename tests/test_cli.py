@@ -113,6 +113,11 @@ def test_a_schema_that_is_too_old_is_told_and_mended(postgres: EmbeddedPostgres,
         (["audit"], {"VIDEO_MODEL": "sora-9"}, "no model 'sora-9'"),
         (["audit"], {"DATABASE_URL": "postgres:/u:SECRET@h/db"}, "DATABASE_URL: not a PostgreSQL address"),
         (["worker"], {"BOT_TOKEN": "1:x", "KIE_API_KEY": "a b"}, "KIE_API_KEY"),
+        (["audit"], {"OPERATORS": "4711, @ann"}, "OPERATORS: Value error, takes Telegram ids of people"),
+        (["audit"], {"OPERATORS": "4711,,4712"}, "OPERATORS"),
+        (["audit"], {"OPERATORS": "-100123"}, "OPERATORS"),
+        (["audit"], {"OPERATOR_LIMIT_CREDITS": "many"}, "OPERATOR_LIMIT_CREDITS"),
+        (["audit"], {"ALERT_CHAT_ID": "@ops"}, "ALERT_CHAT_ID"),
         (["audit"], {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "the database does not answer"),
     ],
 )
@@ -274,3 +279,32 @@ def test_f65_what_is_left_alone_and_what_goes_needs_attention(dsn: str, tmp_path
     assert status == 0
     assert "2 failures since the last success" in output
     assert "Credits [insufficient]" in " ".join(output.split())
+
+
+def test_sales_are_paused_and_resumed_and_every_act_is_on_record(dsn: str, tmp_path: Path) -> None:
+    assert command(tmp_path, "sales", DATABASE_URL=dsn)[1].strip() == "Sales are on."
+    status, _, complaint = command(tmp_path, "sales", "pause", DATABASE_URL=dsn)
+    assert (status, "--reason" in complaint) == (2, True)
+    status, output, _ = command(tmp_path, "sales", "pause", "--reason", "a [fire]", DATABASE_URL=dsn)
+    assert (status, "by command line: a [fire]" in output) == (0, True)
+    status, output, _ = command(tmp_path, "sales", "pause", "--reason", "again", DATABASE_URL=dsn)
+    assert (status, "nothing changed" in output, "a [fire]" in output) == (0, True, True)
+    assert "a [fire]" in command(tmp_path, "sales", DATABASE_URL=dsn)[1]
+    assert command(tmp_path, "sales", "resume", DATABASE_URL=dsn)[1].strip() == "Sales are on."
+
+    ordered(dsn)
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("select telegram_id from customers").fetchone()
+    assert row is not None
+    gift = ["grant", str(row[0]), "5", "--reason", "sorry", "--cause", "ticket 7"]
+    for _ in range(2):
+        assert command(tmp_path, *gift, DATABASE_URL=dsn)[0] == 0
+    status, output, _ = command(tmp_path, "actions", "--json", DATABASE_URL=dsn)
+    found = [(one["action"], one["subject"], one["reason"]) for one in json.loads(output)["actions"]]
+    assert found == [
+        ("grant", f"customer {row[0]}, credits 5", "sorry"),
+        ("resume sales", "", ""),
+        ("pause sales", "", "a [fire]"),
+    ]
+    status, output, _ = command(tmp_path, "actions", "--limit", "1", DATABASE_URL=dsn)
+    assert (status, "grant" in output, "pause" in output) == (0, True, False)

@@ -19,6 +19,7 @@ import structlog
 
 from neurocards import maintenance
 from neurocards.addresses import callback_key, callback_url, webhook_secret
+from neurocards.alerts import Alerts, Teller
 from neurocards.catalogue import load_catalogue
 from neurocards.checks import Checks
 from neurocards.db import embedded, migrate
@@ -49,6 +50,7 @@ SUBMIT_WINDOW_SECONDS = 10.0
 MAINTENANCE_SECONDS = 1.0
 PLACES_SECONDS = 3.0
 CHECKS_SECONDS = 30.0
+ALERTS_SECONDS = 30.0
 AUDIT_SECONDS = 20.0
 """How often it is asked whether an audit is due."""
 PRUNE_SECONDS = 3600.0
@@ -115,6 +117,7 @@ async def run_bot(settings: Settings) -> None:
     (bot_token,) = settings.required("bot_token")
 
     from neurocards.bot import (
+        Alarm,
         Handling,
         Intake,
         IntakeRefused,
@@ -141,17 +144,15 @@ async def run_bot(settings: Settings) -> None:
         else:
             registration = Registration(bot, public_url=settings.public_url, secret=webhook_secret(bot_token))
             entrances = [registration.run, _hooks(basics, bot_token, stack)]
+        upkeep = [*_upkeep(basics.database), _auditing(basics.database)]
+        chat_id = settings.alert_chat_id
+        if chat_id is not None:
+            upkeep.append(_alerts(basics.database, Alarm(bot, chat_id), settings, chat_id))
         try:
             await _run_until_stopped(
                 basics,
                 role="bot",
-                loops=[
-                    *entrances,
-                    handling.run,
-                    outbox.run,
-                    *_upkeep(basics.database),
-                    _auditing(basics.database),
-                ],
+                loops=[*entrances, handling.run, outbox.run, *upkeep],
                 wakers={"updates": handling.wake, "notices": outbox.wake},
             )
         except (IntakeRefused, CannotListen) as refused:
@@ -386,6 +387,17 @@ def _upkeep(database: Database) -> list[Run]:
         Loop("places", tell_places, pause_seconds=PLACES_SECONDS).run,
         Loop("prune", prune, pause_seconds=PRUNE_SECONDS).run,
     ]
+
+
+def _alerts(database: Database, teller: Teller, settings: Settings, chat_id: int) -> Run:
+    """What tells the operators' chat of troubles."""
+    alerts = Alerts(database, teller, chat_id=chat_id, readers=settings.operators)
+
+    async def look() -> int:
+        await alerts.turn()
+        return 0
+
+    return Loop("alerts", look, pause_seconds=ALERTS_SECONDS).run
 
 
 def _auditing(database: Database) -> Run:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from neurocards import app, payments
+from neurocards import app, operating
 from neurocards.audit import Report, audit
 from neurocards.catalogue import BadCatalogue
 from neurocards.console import (
@@ -20,19 +20,22 @@ from neurocards.console import (
     console,
     plan_of,
     request_of,
+    show_actions,
     show_bills,
     show_margin,
     show_matters,
     show_preview,
     show_report,
+    show_sales,
     show_standing,
     show_story,
 )
-from neurocards.db import bills, books, customers, jobs, migrate, orders, standing, updates
+from neurocards.db import bills, books, customers, jobs, migrate, operators, orders, standing, updates
 from neurocards.db.attention import Matter, matters
 from neurocards.db.connection import Away, Transaction
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
+from neurocards.db.operators import COMMAND_LINE, Action, SalesPause
 from neurocards.db.standing import Standing
 from neurocards.domain.bills import Bill
 from neurocards.domain.orders import Order
@@ -49,6 +52,8 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+sales_commands = typer.Typer(help="Show whether orders are taken; pause and resume sales.", invoke_without_command=True)
+commands.add_typer(sales_commands, name="sales")
 Answer = TypeVar("Answer")
 
 
@@ -231,11 +236,68 @@ def grant(
             customer = await customers.find(tx, telegram_id)
             if customer is None:
                 raise Refusal(f"there is no customer with Telegram id {telegram_id}")
-            moved = await payments.grant(tx, customer.id, amount=credits, cause=cause or uuid4().hex, reason=reason)
+            moved = await operating.grant(
+                tx, customer, amount=credits, cause=cause or uuid4().hex, operator=COMMAND_LINE, reason=reason
+            )
             return moved, (await customers.get(tx, customer.id)).available_credits
 
     moved, available = _ask(run)
     console.print(f"{'Granted' if moved else 'Granted before, nothing changed'}; the customer has {available} now.")
+
+
+@sales_commands.callback()
+def sales(context: typer.Context) -> None:
+    """Show whether orders are taken; pause and resume sales. What was ordered always goes on."""
+    if context.invoked_subcommand is None:
+        show_sales(_ask(_sales_pause))
+
+
+@sales_commands.command(name="pause")
+def sales_pause(reason: Annotated[str, typer.Option(help="Why; kept on record.")]) -> None:
+    """Sell nothing from now on: customers are told so, and their drafts are kept."""
+    if not reason.strip():
+        raise Refusal("a pause needs a reason")
+
+    async def run(settings: Settings) -> tuple[bool, SalesPause | None]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            new = await operators.pause_sales(tx, operator=COMMAND_LINE, reason=reason.strip())
+            return new, await operators.sales_pause(tx)
+
+    new, pause = _ask(run)
+    if not new:
+        console.print("Sales were paused before; nothing changed.")
+    show_sales(pause)
+
+
+@sales_commands.command(name="resume")
+def sales_resume(reason: Annotated[str, typer.Option(help="Why; kept on record.")] = "") -> None:
+    """Take orders again."""
+
+    async def run(settings: Settings) -> bool:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await operators.resume_sales(tx, operator=COMMAND_LINE, reason=reason.strip())
+
+    if not _ask(run):
+        console.print("Sales were not paused; nothing changed.")
+    show_sales(None)
+
+
+@commands.command()
+def actions(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """List what operators did, in the chat and here, and what others tried."""
+
+    async def run(settings: Settings) -> Sequence[Action]:
+        async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+            return await operators.latest(tx, limit=limit)
+
+    found = _ask(run)
+    if as_json:
+        _print_json({"actions": [asdict(one) for one in found]})
+    else:
+        show_actions(found)
 
 
 @commands.command()
@@ -368,6 +430,11 @@ def _bill_json(bill: Bill) -> dict[str, Any]:  # Any: whatever JSON can hold
         "unexplained_usd": bills.usd(bill.provider, bill.unexplained),
         "is_alarming": bill.is_alarming,
     }
+
+
+async def _sales_pause(settings: Settings) -> SalesPause | None:
+    async with app.open_basics(settings) as basics, basics.database.transaction() as tx:
+        return await operators.sales_pause(tx)
 
 
 async def _find_order(tx: Transaction, order_id: str) -> Order:

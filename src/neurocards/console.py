@@ -14,6 +14,7 @@ from neurocards.audit import Report
 from neurocards.db.attention import Matter
 from neurocards.db.bills import Bill, usd
 from neurocards.db.books import Event, Margin
+from neurocards.db.operators import Action, SalesPause
 from neurocards.db.standing import KeyStanding, LeftAlone, ModelStanding, ProviderStanding, Standing
 
 if TYPE_CHECKING:
@@ -102,6 +103,30 @@ def show_matters(found: Sequence[Matter]) -> None:
     for one in found:
         remedy = REMEDIES[one.what].format(subject=one.subject)
         table.add_row(f"{one.at:%Y-%m-%d %H:%M}", one.what, one.subject, escape(one.detail), remedy)
+    console.print(table)
+
+
+def show_sales(pause: SalesPause | None) -> None:
+    """Whether orders are taken."""
+    if pause is None:
+        console.print("[green]Sales are on.[/green]")
+    else:
+        console.print(
+            f"[yellow]Sales are paused[/yellow] since {pause.paused_at:%Y-%m-%d %H:%M} UTC by {pause.paused_by}:"
+            f" {escape(pause.reason)}",
+            highlight=False,
+        )
+
+
+def show_actions(found: Sequence[Action]) -> None:
+    """What operators did, newest first."""
+    if not found:
+        console.print("No operator has done anything yet.")
+        return
+    table = Table("when (UTC)", "who", "what", "on", "why", box=None, pad_edge=False)
+    for one in found:
+        when = f"{one.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, one.operator, one.action, escape(one.subject), escape(one.reason))
     console.print(table)
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from structlog.contextvars import bind_contextvars
 
-from neurocards.db import generations, orders
+from neurocards.db import generations, operators, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.orders import Cancellation, Outcome, Placement
 from neurocards.domain.catalogue import Catalogue
@@ -12,7 +12,7 @@ from neurocards.domain.orders import Draft, Order
 from neurocards.domain.routing import Choice, Nobody, Wait
 from neurocards.routing import offer
 
-__all__ = ["cancel_order", "offer", "place_order", "price"]
+__all__ = ["cancel_order", "offer", "place_order", "price", "sales_are_paused"]
 
 # Someone tapped and is looking at the screen: a database restart is waited for, an outage is told.
 PATIENCE_SECONDS = 5.0
@@ -36,6 +36,8 @@ async def place_order(
     template = catalogue.templates.get(template_id or "")
 
     async def place(tx: Transaction) -> Placement:
+        if not await operators.selling(tx) and await orders.find(tx, draft_id) is None:
+            return Placement(Outcome.PAUSED, None, None, None)
         found = await offer(tx, catalogue, template) if template is not None else None
         if isinstance(found, Wait | Nobody) and await orders.find(tx, draft_id) is None:
             return await _closed(tx, found)
@@ -60,6 +62,11 @@ async def _closed(tx: Transaction, found: Wait | Nobody) -> Placement:
     """Nobody could make it: better to say so than to take credits and give them back."""
     seconds = (found.until - await generations.clock(tx)).total_seconds() if isinstance(found, Wait) else None
     return Placement(Outcome.CLOSED, None, None, None, closed_seconds=seconds)
+
+
+async def sales_are_paused(tx: Transaction) -> bool:
+    """Whether an operator has paused sales: for whoever shows a draft; `place_order` asks for itself."""
+    return await operators.sales_pause(tx) is not None
 
 
 async def cancel_order(database: Database, order_id: UUID, customer_id: int) -> Cancellation:

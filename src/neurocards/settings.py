@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from neurocards.catalogue import DEFAULT_MODEL
 
@@ -35,6 +35,17 @@ def _keys(value: object) -> object:
     return ",".join(keys)
 
 
+def _operators(value: object) -> object:
+    """Telegram ids of people, with commas between; blanks around them are cut off."""
+    if not isinstance(value, str):
+        return value
+    ids = [one.strip() for one in value.split(",")] if value.strip() else []
+    bad = [one for one in ids if not (one.isascii() and one.isdecimal() and 0 < int(one) < 2**52)]
+    if bad:
+        raise ValueError(f"takes Telegram ids of people with commas between, such as 1234567; {bad[0][:40]!r} is none")
+    return tuple(int(one) for one in dict.fromkeys(ids))
+
+
 def _public(value: str) -> str:
     """An address to which paths can be added; without TLS only on this machine, where the simulators are."""
     parts = urlsplit(value)
@@ -60,6 +71,7 @@ def _is_loopback(host: str) -> bool:
 
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
 Keys = Annotated[SecretStr, BeforeValidator(_keys)]
+Operators = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_operators)]
 PublicUrl = Annotated[str, BeforeValidator(_plain), AfterValidator(_public)]
 
 
@@ -168,6 +180,15 @@ class Settings(BaseSettings):
     )
     fal_in_flight: Annotated[int, Field(ge=1)] = Field(
         100, description="How many tasks of one key fal may be making at once."
+    )
+    operators: Operators = Field(
+        (), description="Telegram ids of the people who may use /admin, with commas between. Without any nobody may."
+    )
+    operator_limit_credits: Annotated[int, Field(ge=0)] = Field(
+        100, description="What gives or pays back more than this at once needs a second operator's word."
+    )
+    alert_chat_id: int | None = Field(
+        None, description="The chat that is told of troubles: an operator's id, or a group's, which is negative."
     )
     support: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="Where customers get help, shown to them: @name or a link. Without it nothing is promised."

@@ -71,6 +71,8 @@ def test_every_text_is_used(key: str) -> None:
         "stage-",
         "command-",
         "language-",
+        "alert-",
+        "admin-refused-",
     )
     assert f'"{key}"' in source or key.startswith(made_up) or key == "videos"
 
@@ -111,6 +113,7 @@ def test_alerts_fit_into_two_hundred_plain_characters() -> None:
             translate(language, "language-set"),
             translate(language, "sending-file"),
             translate(language, "too-many-open"),
+            translate(language, "sales-paused"),
             screens.not_enough(language, total_credits=1_000_000, available_credits=1),
             screens.closed(language, None),
             screens.closed(language, 86_400.0),
@@ -200,7 +203,7 @@ def all_screens(language: str) -> Iterator[Screen]:
     yield screens.choose_language(language)
     for question, template in product(Question, CATALOGUE.templates):
         chosen = Draft(**{**vars(draft), "template": template})
-        for available in (0, 5, 100):
+        for available, paused in ((0, False), (5, False), (100, False), (100, True)):
             yield screens.ask(
                 language,
                 question,
@@ -209,6 +212,7 @@ def all_screens(language: str) -> Iterator[Screen]:
                 available_credits=available,
                 support="&" * 100,
                 made_with=LONGEST_TITLE,
+                paused=paused,
             )
 
 

@@ -28,7 +28,7 @@ from browser.orders import (
     video_in,
 )
 from browser.phone import Phone, page_address, picked
-from browser.stage import QUICK, Stage, open_stage
+from browser.stage import OPERATORS, QUICK, Stage, open_stage
 from browsers import NoBrowser, running_browser
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
@@ -67,6 +67,10 @@ SCREENS = {
     "cabinet": "Cabinet",
     "statement": "Statement",
     "my-videos": "My videos",
+    "admin": "The operators' menu",
+    "admin-day": "For operators: the day",
+    "admin-customer": "For operators: a customer",
+    "admin-confirm": "For operators: an act that a second tap confirms",
 }
 """Each screen: the name of its picture, and its title in the index."""
 
@@ -81,6 +85,7 @@ class Seller:
     description: str
     script: str
     gift: str
+    apology: str
 
 
 FRAMES = (
@@ -100,6 +105,7 @@ SELLERS = (
         "Сыворотка для лица NEURO, 50 мл: матовый флакон, золотая крышка",
         "Рука ставит флакон на мокрый камень, на стекло падают капли, камера медленно подъезжает.",
         "осенняя акция",
+        "3 первое видео опоздало",
     ),
     Seller(
         "en",
@@ -108,6 +114,7 @@ SELLERS = (
         "NEURO face serum, 50 ml: a matte bottle with a golden cap",
         "A hand puts the bottle on a wet stone, drops fall on the glass, the camera slowly comes closer.",
         "autumn sale",
+        "3 the first video was late",
     ),
 )
 
@@ -130,7 +137,7 @@ class Camera:
         await self._two_photos()
         await self._own_script()
         await self._one_video()
-        await self._three_videos()
+        await self._operators(await self._three_videos())
 
     async def _meeting(self) -> None:
         phone = await self._somebody()
@@ -214,7 +221,8 @@ class Camera:
         await expect(card).to_contain_text(phone.words("status-summary", delivered=1, total=1), timeout=VIDEO_MS)
         await self._shoot("video")
 
-    async def _three_videos(self) -> None:
+    async def _three_videos(self) -> int:
+        """Returns who ordered them."""
         phone = await self._regular()
         await self._stage.grant(phone.person_id, 5, reason=self._seller.gift)
         card = await order(phone, self._seller, count=3)
@@ -237,12 +245,28 @@ class Camera:
             await expect(back).to_be_visible()
             await self._shoot(page)
             await phone.press(back)
+        return phone.person_id
+
+    async def _operators(self, customer_id: int) -> None:
+        phone = await self._somebody(name="Olga", id=OPERATORS[self._seller.language])
+        await self._stage.telegram("POST", f"people/{phone.person_id}/text", {"text": "/admin"})
+        await phone.offers("admin-day")
+        await self._shoot("admin")
+        await phone.tap("admin-day")
+        await expect(phone.button(phone.words("admin-again"))).to_be_visible()
+        await self._shoot("admin-day")
+        await phone.write(f"/admin {customer_id}")
+        await phone.offers("admin-grant")
+        await self._shoot("admin-customer")
+        await phone.tap("admin-grant")
+        await phone.write(self._seller.apology)
+        await self._shoot("admin-confirm", await phone.offers("admin-yes"))
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
-    async def _somebody(self) -> Phone:
+    async def _somebody(self, *, name: str | None = None, id: int | None = None) -> Phone:
         """A new person in an empty chat."""
-        person_id = await self._stage.arrive(self._seller.name, self._seller.language)
+        person_id = await self._stage.arrive(name or self._seller.name, self._seller.language, id=id)
         await self._page.goto(page_address(self._stage.addresses.telegram, person_id, plain=True))
         return Phone(self._page, person_id, self._seller.language)
 

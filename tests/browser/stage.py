@@ -24,6 +24,8 @@ SOURCE = Path(neurocards.__file__).parents[1]
 READY_SECONDS = 30.0
 BOT_TOKEN = "220000002:browser-token-of-the-simulated-telegram"
 WELCOME_CREDITS = 1
+OPERATORS = {"ru": 700_001, "en": 700_002}
+"""Who may use /admin, by the language of their app."""
 QUICK = {"task_seconds": 0, "render": "shared"}
 """KIE makes one clip and gives it to everybody at once."""
 
@@ -40,9 +42,9 @@ class Stage:
     bot: LeashedProcess
     worker: LeashedProcess
 
-    async def arrive(self, name: str = "Продавец", language: str | None = "ru") -> int:
+    async def arrive(self, name: str = "Продавец", language: str | None = "ru", *, id: int | None = None) -> int:
         """A new person with a phone; returns their id."""
-        created = await self.telegram("POST", "people", {"first_name": name, "language_code": language})
+        created = await self.telegram("POST", "people", {"id": id, "first_name": name, "language_code": language})
         return int(created["id"])
 
     async def grant(self, person_id: int, credits: int, *, reason: str = "test") -> None:
@@ -103,6 +105,7 @@ def _environment(dsn: str, home: Path, addresses: Addresses) -> dict[str, str]:
         "OPENAI_BASE_URL": addresses.openai,
         "WELCOME_CREDITS": str(WELCOME_CREDITS),
         "SUPPORT": "@neurocards_help",
+        "OPERATORS": ",".join(map(str, OPERATORS.values())),
     }
 
 

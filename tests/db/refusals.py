@@ -9,6 +9,7 @@ from string import Template
 from uuid import UUID, uuid4
 
 from neurocards.db import (
+    alerts,
     backups,
     circuits,
     generations,
@@ -18,9 +19,11 @@ from neurocards.db import (
     orders,
     photos,
     provider_keys,
+    requests,
     updates,
 )
 from neurocards.db.connection import Database
+from neurocards.db.requests import Act
 from neurocards.domain.failures import Failure, FailureKind, Reason
 from neurocards.domain.generations import AttemptState
 from shop import claim, make_video, new_customer, new_draft, place
@@ -101,6 +104,9 @@ async def open_shop(database: Database) -> dict[str, str]:
         await models.record_check(tx, models.Check("m", listed=True, price="1 credit", success_rate=0.9))
         await backups.record(tx, location="backups/1", size_bytes=1, sha256="")
         await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason="restored")
+        await requests.ask(tx, uuid4(), operator=1, act=Act.PAUSE, reason="a fire")
+        await requests.expect(tx, 1, "find", message_id=None)
+        await alerts.begin(tx, "sales-paused", {})
     return {
         "one": str(one.id),
         "two": str(two.id),
@@ -193,6 +199,14 @@ def notice_row(
     return f"""
         insert into notices (customer_id, order_id, generation_id, kind, cause)
         values ({customer}, {order}, {video}, '{kind}', {cause});
+    """
+
+
+def request_row(*, act: str = "pause", credits: int = 0, reason: str = "x", second: str = "false") -> str:
+    """A request of an operator written by hand."""
+    return f"""
+        insert into operator_requests (id, operator, act, subject, credits, reason, needs_second)
+        values ($new, 1, '{act}', '', {credits}, '{reason}', {second});
     """
 
 
@@ -872,6 +886,10 @@ def _nulls() -> list[Refusal]:
         "watch": "probed_at audit_begun_at violations",
         "backups": "location size_bytes sha256 made_at",
         "operator_actions": "operator action subject reason at",
+        "operator_requests": "operator act subject credits reason needs_second state asked_at",
+        "operator_questions": "awaited asked_at",
+        "alerts": "facts began_at",
+        "alert_board": "lease_number lease_expires_at words",
     }
     frozen = {
         "orders_are_agreed": "orders.customer_id orders.count orders.price_credits orders.placed_at orders.template"
@@ -889,6 +907,10 @@ def _nulls() -> list[Refusal]:
             f"operator_actions.{column}" for column in columns["operator_actions"].split()
         ),
     }
+    frozen["operator_requests_keep_their_word"] = (
+        "operator_requests.operator operator_requests.act operator_requests.subject operator_requests.credits"
+        " operator_requests.reason operator_requests.needs_second operator_requests.asked_at"
+    )
     behind = {column: (trigger,) for trigger, names in frozen.items() for column in names.split()}
     also = {
         "attempts.state": "attempts_tell_one_story",
@@ -946,6 +968,50 @@ OPERATIONS = [
     Refusal("backups_hold_something", "an empty backup", "update backups set size_bytes = 0"),
     Refusal("operator_actions_append_only", "an act embellished", "update operator_actions set operator = 'somebody'"),
     Refusal("operator_actions_append_only", "acts forgotten", "delete from operator_actions"),
+    Refusal(
+        "operator_requests_pkey",
+        "two acts for one tap",
+        "insert into operator_requests select * from operator_requests",
+    ),
+    Refusal("operator_requests_act_known", "an act that nobody knows", request_row(act="steal")),
+    Refusal("operator_requests_never_take", "a gift of less than nothing", request_row(credits=-1)),
+    Refusal("operator_requests_say_why", "an act without a reason", request_row(reason="")),
+    Refusal(
+        "operator_requests_state_known",
+        "a request in no known state",
+        "update operator_requests set state = 'forgotten'",
+    ),
+    Refusal(
+        "operator_requests_done_by_somebody",
+        "an act that nobody confirmed",
+        "update operator_requests set state = 'done'",
+    ),
+    Refusal(
+        "operator_requests_second_is_another",
+        "one operator as both",
+        request_row(second="true") + "update operator_requests set state = 'done', confirmed_by = operator",
+    ),
+    Refusal(
+        "operator_requests_keep_their_word",
+        "another act than the one that was shown",
+        "update operator_requests set act = 'resume'",
+    ),
+    Refusal(
+        "operator_requests_keep_their_word",
+        "an act done again",
+        "update operator_requests set state = 'done', confirmed_by = 2;"
+        "update operator_requests set state = 'seconding'",
+    ),
+    Refusal("operator_requests_stay", "a request forgotten", "delete from operator_requests"),
+    Refusal(
+        "operator_questions_pkey",
+        "two questions for one answer",
+        "insert into operator_questions select * from operator_questions",
+    ),
+    Refusal("alerts_pkey", "a trouble twice", "insert into alerts select * from alerts"),
+    Refusal("alert_board_has_one_row", "a second board", "insert into alert_board (only_row) values (false)"),
+    Refusal("alert_board_pkey", "the board twice", "insert into alert_board default values"),
+    Refusal("alert_board_stays", "the board taken away", "delete from alert_board"),
     Refusal("watch_has_one_row", "a second watch", "insert into watch (only_row) values (false)"),
     Refusal("watch_pkey", "the watch twice", "insert into watch default values"),
     Refusal("watch_stays", "nobody on watch", "delete from watch"),

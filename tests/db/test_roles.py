@@ -14,6 +14,7 @@ import pytest
 
 from db.refusals import REFUSALS, Refusal, notice_row, open_shop, order_row
 from neurocards.db import (
+    alerts,
     books,
     callbacks,
     counters,
@@ -22,9 +23,12 @@ from neurocards.db import (
     generations,
     jobs,
     notices,
+    operators,
     orders,
     outlook,
+    overview,
     photos,
+    requests,
     statements,
     updates,
 )
@@ -32,6 +36,7 @@ from neurocards.db.connection import APP_ROLE, Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.generations import Frames
 from neurocards.db.notices import NoticeKind
+from neurocards.db.requests import Act, State
 from neurocards.domain.generations import AttemptState
 from shop import claim, make_video, new_customer, new_draft, new_order, place, violations
 
@@ -148,6 +153,33 @@ async def test_t25_the_program_talks_with_customers_with_the_rights_it_has(progr
         assert len(await books.story(tx, renewed.order_id)) > 1
 
 
+async def test_t25_the_program_serves_operators_with_the_rights_it_has(program: Database) -> None:
+    request_id = uuid4()
+    async with program.transaction() as tx:
+        await requests.ask(tx, request_id, operator=1, act=Act.PAUSE, reason="x")
+        assert await requests.find(tx, request_id, lock=True) is not None
+        await requests.decide(tx, request_id, State.SECONDING, by=1)
+        assert len(await requests.seconding(tx, within_seconds=60)) == 1
+        await requests.expect(tx, 1, "find", message_id=None)
+        assert await requests.expected(tx, 1) is not None
+        await requests.expect_nothing(tx, 1)
+        assert await operators.selling(tx)
+        assert await operators.pause_sales(tx, operator="telegram 1", reason="x")
+        assert await operators.resume_sales(tx, operator="telegram 1")
+        assert len(await operators.latest(tx, limit=5)) == 2
+        await overview.day(tx)
+        await overview.queue(tx)
+        assert await overview.person_called(tx, "nobody") is None
+        board = await alerts.claim(tx, lease_seconds=30)
+        assert board is not None
+        await alerts.staff(tx)
+        await alerts.begin(tx, "paused", {})
+        await alerts.told(tx, board, message_id=1, words="x", heard=True)
+        await alerts.end(tx, "paused")
+        await alerts.forget(tx, ["paused"])
+        assert await alerts.rest(tx, board, seconds=0)
+
+
 # What it cannot -----------------------------------------------------------------------------------------------------
 
 FORBIDDEN = {
@@ -185,6 +217,10 @@ FORBIDDEN = {
     "delete a notice": "delete from notices",
     "empty the outbox": "truncate notices",
     "stop the pace": "delete from pace",
+    "forget an act of an operator": "delete from operator_actions",
+    "change what an operator asked for": "update operator_requests set credits = 100, reason = 'x'",
+    "forget what an operator asked for": "delete from operator_requests",
+    "make a second board": "insert into alert_board (only_row) values (true)",
     "move the clock": "insert into clock (shift) values ('1 year')",
     "pretend a migration": "insert into migrations (name) values ('9999.sql')",
     "alter a table": "alter table accounts drop constraint accounts_never_overdrawn",

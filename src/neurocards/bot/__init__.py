@@ -1,5 +1,6 @@
 """Telegram: the inbox, the conversation, and the messenger that carries notices. The only room that imports aiogram."""
 
+from neurocards.bot.alarm import Alarm
 from neurocards.bot.dispatcher import build_dispatcher
 from neurocards.bot.handling import Handling
 from neurocards.bot.intake import Intake, IntakeRefused
@@ -8,6 +9,7 @@ from neurocards.bot.profile import make_bot, set_up
 from neurocards.bot.webhook import Registration
 
 __all__ = [
+    "Alarm",
     "Handling",
     "Intake",
     "IntakeRefused",

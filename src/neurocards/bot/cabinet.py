@@ -7,12 +7,11 @@ from dataclasses import replace
 from uuid import UUID
 
 from aiogram import Bot, F, Router
-from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
 
 from neurocards.bot import cabinet_screens
-from neurocards.bot.keyboards import CabinetTap, answer, keyboard, send
+from neurocards.bot.keyboards import CabinetTap, answer, send, turn_page
 from neurocards.bot.screens import CabinetVerb, Screen
 from neurocards.db import customers, generations, notices, statements
 from neurocards.db.connection import Database, Transaction
@@ -21,15 +20,6 @@ from neurocards.db.notices import NoticeKind
 from neurocards.domain.catalogue import Catalogue
 from neurocards.settings import Settings
 from neurocards.texts import LANGUAGES, translate
-
-# The message cannot become a page any more: deleted, too old, or never one with text.
-_NO_PAGE = (
-    "message to edit not found",
-    "message can't be edited",
-    "message_id_invalid",
-    "message identifier",
-    "no text in the message",
-)
 
 
 class Cabinet:
@@ -62,15 +52,15 @@ class Cabinet:
         """Turn to a page, or do what the button says. Safe to repeat."""
         match callback_data.verb:
             case CabinetVerb.HOME:
-                await _show(query, bot, customer, await self._home(customer))
+                await turn_page(query, bot, customer.telegram_id, await self._home(customer))
             case CabinetVerb.STATEMENT:
-                await _show(query, bot, customer, await self._statement(customer, callback_data))
+                await turn_page(query, bot, customer.telegram_id, await self._statement(customer, callback_data))
             case CabinetVerb.VIDEOS:
-                await _show(query, bot, customer, await self._videos(customer, callback_data))
+                await turn_page(query, bot, customer.telegram_id, await self._videos(customer, callback_data))
             case CabinetVerb.LANGUAGES:
-                await _show(query, bot, customer, cabinet_screens.languages(customer.language))
+                await turn_page(query, bot, customer.telegram_id, cabinet_screens.languages(customer.language))
             case CabinetVerb.NEW_VIDEO:
-                await _show(query, bot, customer, cabinet_screens.new_video(customer.language))
+                await turn_page(query, bot, customer.telegram_id, cabinet_screens.new_video(customer.language))
             case CabinetVerb.SEND_VIDEO:
                 await self._send_video(query, customer, callback_data.generation_id)
             case CabinetVerb.SPEAK:
@@ -121,28 +111,9 @@ class Cabinet:
             return
         await self._database.run(lambda tx: customers.set_language(tx, customer.id, language))
         speaking = replace(customer, language=language)
-        await _show(query, bot, speaking, await self._home(speaking), words=translate(language, "language-set"))
-
-
-async def _show(query: CallbackQuery, bot: Bot, customer: Customer, screen: Screen, *, words: str = "") -> None:
-    """Answer the tap and let the tapped message become the screen; where it cannot, send a new one."""
-    await answer(query, words)
-    if query.message is not None:
-        try:
-            await bot.edit_message_text(
-                screen.text,
-                chat_id=query.message.chat.id,
-                message_id=query.message.message_id,
-                reply_markup=keyboard(screen),
-            )
-            return
-        except TelegramBadRequest as error:
-            refusal = error.message.lower()
-            if "message is not modified" in refusal:
-                return
-            if not any(known in refusal for known in _NO_PAGE):
-                raise
-    await send(bot, customer.telegram_id, screen)
+        await turn_page(
+            query, bot, customer.telegram_id, await self._home(speaking), words=translate(language, "language-set")
+        )
 
 
 async def _outdated(query: CallbackQuery, customer: Customer) -> None:

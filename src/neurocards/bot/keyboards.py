@@ -9,7 +9,18 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup
 
-from neurocards.bot.screens import Action, CabinetAction, CabinetVerb, Screen, Verb
+from neurocards.bot.screens import Action, AdminAction, AdminVerb, CabinetAction, CabinetVerb, Screen, Verb
+
+ADMIN_PREFIX = "op"
+
+# The message cannot become another screen any more: deleted, too old, or never one with text.
+_NO_PAGE = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "message identifier",
+    "no text in the message",
+)
 
 
 class Tap(CallbackData, prefix="t"):
@@ -30,6 +41,14 @@ class CabinetTap(CallbackData, prefix="c"):
     language: str = ""
 
 
+class AdminTap(CallbackData, prefix=ADMIN_PREFIX):
+    """An action of the operators' menu the same way."""
+
+    verb: AdminVerb
+    subject: int | None = None
+    request_id: UUID | None = None
+
+
 def keyboard(screen: Screen) -> InlineKeyboardMarkup | None:
     """The screen's buttons as Telegram wants them; None when it has none."""
     if not screen.buttons:
@@ -45,13 +64,15 @@ def keyboard(screen: Screen) -> InlineKeyboardMarkup | None:
     )
 
 
-def data(action: Action | CabinetAction) -> str:
+def data(action: Action | CabinetAction | AdminAction) -> str:
     """What a button with this action sends back."""
     match action:
         case Action(verb, order_id, value):
             return Tap(verb=verb, order_id=order_id, value=value).pack()
         case CabinetAction():
             return CabinetTap(**vars(action)).pack()
+        case AdminAction():
+            return AdminTap(**vars(action)).pack()
 
 
 async def send(bot: Bot, chat_id: int, screen: Screen) -> int:
@@ -68,6 +89,27 @@ async def answer(query: CallbackQuery, text: str = "", *, alert: bool = False) -
         # Telegram forgets a tap after a while; whoever tapped has the new screen anyway.
         if "query is too old" not in error.message:
             raise
+
+
+async def turn_page(query: CallbackQuery, bot: Bot, chat_id: int, screen: Screen, *, words: str = "") -> None:
+    """Answer the tap and let the tapped message become the screen; where it cannot, send a new one to the chat."""
+    await answer(query, words)
+    if query.message is not None:
+        try:
+            await bot.edit_message_text(
+                screen.text,
+                chat_id=query.message.chat.id,
+                message_id=query.message.message_id,
+                reply_markup=keyboard(screen),
+            )
+            return
+        except TelegramBadRequest as error:
+            refusal = error.message.lower()
+            if "message is not modified" in refusal:
+                return
+            if not any(known in refusal for known in _NO_PAGE):
+                raise
+    await send(bot, chat_id, screen)
 
 
 def tapped(query: CallbackQuery) -> int | None:

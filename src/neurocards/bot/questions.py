@@ -30,11 +30,11 @@ class Questions:
         The buttons of the question before are taken off, unless it is the message `settled`, which has none any more.
         """
 
-        async def read(tx: Transaction) -> tuple[Draft | None, str | None]:
+        async def read(tx: Transaction) -> tuple[Draft | None, str | None, bool]:
             draft = await self._saleable(tx, await drafts.find(tx, customer.id))
-            return draft, await self._made_with(tx, draft)
+            return draft, await self._made_with(tx, draft), await ordering.sales_are_paused(tx)
 
-        draft, made_with = await self._database.run(read)
+        draft, made_with, paused = await self._database.run(read)
         question = self.open(draft)
         if draft is None and not line:
             line = await self.in_work(customer)
@@ -46,6 +46,7 @@ class Questions:
             available_credits=customer.available_credits,
             support=self._support,
             made_with=made_with,
+            paused=paused,
         )
         message_id = await self._pictures.show(bot, customer.telegram_id, screen.after(line))
         if draft is None:

@@ -90,6 +90,35 @@ class CabinetAction:
     language: str = ""
 
 
+class AdminVerb(StrEnum):
+    """What a button of the operators' menu does. One letter each: a button's data has 64 bytes."""
+
+    HOME = "h"
+    DAY = "d"
+    QUEUE = "q"
+    PROVIDERS = "p"
+    FIND = "f"
+    CUSTOMER = "c"
+    ORDER = "o"
+    GRANT = "g"
+    REFUND = "r"
+    PAUSE = "s"
+    RESUME = "e"
+    REQUEST = "n"
+    """Look at a request that waits for a second operator."""
+    CONFIRM = "y"
+    DROP = "x"
+
+
+@dataclass(frozen=True)
+class AdminAction:
+    """What a tap says: the verb, a customer's Telegram id or an order's number, or the one request that it is about."""
+
+    verb: AdminVerb
+    subject: int | None = None
+    request_id: UUID | None = None
+
+
 class Style(StrEnum):
     """Colours of buttons; older apps show none."""
 
@@ -103,7 +132,7 @@ class Button:
     """A label and what it does."""
 
     label: str
-    action: Action | CabinetAction
+    action: Action | CabinetAction | AdminAction
     style: Style | None = None
 
 
@@ -182,10 +211,12 @@ def ask(
     available_credits: int,
     support: str | None,
     made_with: str | None = None,
+    paused: bool = False,
 ) -> Screen:
     """The question that comes next for this draft, whose template, if chosen, is on sale.
 
-    `made_with` is the plain name of the model that would make it, None where nobody can at the moment.
+    `made_with` is the plain name of the model that would make it, None where nobody can at the moment. `paused` is
+    whether nothing is sold for now.
     """
     if draft is None or question is Question.PHOTO:
         return ask_photo(language, draft)
@@ -210,6 +241,7 @@ def ask(
                 available_credits=available_credits,
                 support=support,
                 made_with=made_with,
+                paused=paused,
             )
         case _:
             assert_never(question)
@@ -325,6 +357,7 @@ def card(
     available_credits: int,
     support: str | None,
     made_with: str | None,
+    paused: bool = False,
 ) -> Screen:
     """The complete draft with its photo: what its Confirm button orders, and what that costs."""
     count = draft.count or 0
@@ -337,7 +370,8 @@ def card(
         "description": _shortened(draft.description or "", CARD_DESCRIPTION_CHARACTERS),
         "size": size,
         "price": credits_text(language, total),
-        "money": _money(language, total, available_credits, support),
+        # While nothing is sold, what would be missing or left is nobody's concern.
+        "money": translate(language, "card-paused") if paused else _money(language, total, available_credits, support),
     }
     if template.own_words and not draft.wishes:
         text = translate(language, "card-script", **told)

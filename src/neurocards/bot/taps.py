@@ -164,6 +164,9 @@ class Taps:
             case Outcome.CLOSED:
                 log.warning("sale_refused", order_id=str(callback_data.order_id), seconds=placement.closed_seconds)
                 await answer(query, screens.closed(language, placement.closed_seconds), alert=True)
+            case Outcome.PAUSED:
+                log.info("sale_paused", order_id=str(callback_data.order_id))
+                await answer(query, translate(language, "sales-paused"), alert=True)
             case Outcome.TOO_MANY_OPEN:
                 await answer(query, translate(language, "too-many-open"), alert=True)
             case Outcome.PRICE_CHANGED:

@@ -209,6 +209,15 @@ async def _put_back(
         raise LostLease(job)
 
 
+async def lock_order(tx: Transaction, order_id: UUID) -> None:
+    """Nobody else ends an open job of this order until the transaction does: all are locked first, in one order."""
+    await tx.execute(
+        "select from jobs where kind = 'generation' and state in ('available', 'running')"
+        " and subject_id in (select id from generations where order_id = %s) order by id for update",
+        [order_id],
+    )
+
+
 async def hurry(tx: Transaction, order_id: UUID, *, priority: int) -> int:
     """Let the open jobs of an order go before all of lower priority; returns how many there were."""
     cursor = await tx.execute(

@@ -273,6 +273,14 @@ async def rest(tx: Transaction, customer_id: int, *, seconds: float) -> None:
     )
 
 
+async def was_handed_over(tx: Transaction, generation_id: UUID) -> bool:
+    """Whether Telegram has taken the video."""
+    cursor = await tx.execute(
+        "select state = 'sent' from notices where cause = %s", [f"{NoticeKind.VIDEO}:{generation_id}"]
+    )
+    return await cursor.fetchone() == (True,)
+
+
 async def waiting(tx: Transaction, telegram_ids: Sequence[int]) -> int:
     """How many notices these people have still to get."""
     cursor = await tx.execute(

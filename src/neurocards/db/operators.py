@@ -56,8 +56,20 @@ async def sales_pause(tx: Transaction) -> SalesPause | None:
     return await cursor.fetchone()
 
 
+async def selling(tx: Transaction) -> bool:
+    """Whether orders are taken; until this transaction ends nobody pauses sales.
+
+    An order is placed in the transaction that asked, or not at all: a pause waits for those that were let in, and who
+    asks after it sees it.
+    """
+    # A statement of its own: what it waited for is seen by the next one only.
+    await tx.execute("select pg_advisory_xact_lock_shared('sales_pause'::regclass::oid::bigint)")
+    return await sales_pause(tx) is None
+
+
 async def pause_sales(tx: Transaction, *, operator: str, reason: str) -> bool:
-    """Sell nothing from this commit on; returns whether that is new."""
+    """Sell nothing from this commit on, whoever is confirming an order now; returns whether that is new."""
+    await tx.execute("select pg_advisory_xact_lock('sales_pause'::regclass::oid::bigint)")
     cursor = await tx.execute(
         "insert into sales_pause (reason, paused_by) values (%s, %s) on conflict do nothing", [reason, operator]
     )

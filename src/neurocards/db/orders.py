@@ -21,6 +21,8 @@ class Outcome(StrEnum):
     TOO_MANY_OPEN = "too_many_open"
     CLOSED = "closed"
     """Nobody can make a video at the moment, so nothing is sold."""
+    PAUSED = "paused"
+    """An operator has paused sales."""
 
 
 @dataclass(frozen=True)

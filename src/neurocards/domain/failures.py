@@ -65,6 +65,8 @@ class Reason(StrEnum):
     """It took too long."""
     CUSTOMER = "customer"
     """They took it back while it was free."""
+    OPERATOR = "operator"
+    """An operator paid it back; why is for the record and not for the customer."""
     INTERNAL = "internal"
     """Our own fault."""
 

@@ -48,6 +48,7 @@ failure-briefly-result = the clip came out flawed
 failure-briefly-model = the service makes no such videos any more
 failure-briefly-delivery = the video could not be handed over
 failure-briefly-deadline = it took too long
+failure-briefly-operator = we paid it back
 failure-briefly-internal = our own fault
 date = { $day } { $month ->
     [1] January

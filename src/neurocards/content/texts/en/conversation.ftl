@@ -219,6 +219,8 @@ card-top-up = Top up: { $support }
 price-changed = The price changed while the card was waiting. Nothing was charged: here is a card with the new price.
 price-changed-alert = The price has changed. Nothing was charged, a new card is below.
 not-enough = Missing: { $missing }. Needed: { $price }, available: { $available }. Nothing was charged, your order is kept.
+sales-paused = We are taking no new orders for a little while. Nothing was charged and your order is kept: please confirm it later. What was ordered goes on.
+card-paused = We are taking no new orders for a little while. This order is kept: please confirm it later.
 closed = Nobody can make this video right now. Nothing was charged, your order is kept: please confirm it later.
 closed-for = The studio that makes the videos is closed right now and should be back in about { $minutes ->
     [one] a minute

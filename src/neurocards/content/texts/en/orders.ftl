@@ -77,5 +77,6 @@ failure-result = The clip came out flawed, so we did not hand it over. Please or
 failure-model = The service does not make such videos any more. We are bringing in another one: please try again later.
 failure-delivery = The video was ready, but it could not be handed over in the chat: our own fault. Please order again.
 failure-deadline = It took too long, so we stopped. Please try again a little later.
+failure-operator = We have paid this video back to you.
 failure-internal = This is our own fault, and we are looking into it. Please try again.
 failure-customer = You cancelled this order.

@@ -48,6 +48,7 @@ failure-briefly-result = ролик вышел бракованным
 failure-briefly-model = таких видео сервис больше не делает
 failure-briefly-delivery = не удалось передать видео
 failure-briefly-deadline = это заняло слишком много времени
+failure-briefly-operator = мы вернули оплату
 failure-briefly-internal = наша ошибка
 date = { $day } { $month ->
     [1] января
