@@ -6,18 +6,19 @@ import asyncio
 import os
 import signal
 import socket
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
-from neurocards import maintenance
+from neurocards import forgetting, maintenance
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.alerts import Alerts, Teller
 from neurocards.catalogue import load_catalogue
@@ -30,13 +31,16 @@ from neurocards.loops import Loop
 from neurocards.notices import Messenger, Outbox
 from neurocards.routing import PACE_SLACK_SECONDS, Router
 from neurocards.settings import BadSettings, Settings
-from neurocards.storage import Store, open_store
+from neurocards.storage import Store, file_store, open_store
 from neurocards.worker import Worker
 
 if TYPE_CHECKING:
+    from neurocards.keeping import Made, Place, Watch
     from neurocards.preview import Preview, Trial
     from neurocards.production import VideoProvider
     from neurocards.providers.openai_writer import OpenAIWriter
+    from neurocards.reconciling import Reconciled
+    from neurocards.restoring import Proof, Restored
 
 OUTBOX_LEASES = 1.5
 """What is being sent may be sent twice when its lease runs out: others wait a little longer than for a job."""
@@ -54,6 +58,7 @@ ALERTS_SECONDS = 30.0
 AUDIT_SECONDS = 20.0
 """How often it is asked whether an audit is due."""
 PRUNE_SECONDS = 3600.0
+FORGET_SECONDS = 600.0
 STALE_FILE_SECONDS = 3600.0
 
 log = structlog.get_logger()
@@ -144,7 +149,7 @@ async def run_bot(settings: Settings) -> None:
         else:
             registration = Registration(bot, public_url=settings.public_url, secret=webhook_secret(bot_token))
             entrances = [registration.run, _hooks(basics, bot_token, stack)]
-        upkeep = [*_upkeep(basics.database), _auditing(basics.database)]
+        upkeep = [*_upkeep(basics.database), _auditing(basics.database), _forgetting(basics)]
         chat_id = settings.alert_chat_id
         if chat_id is not None:
             upkeep.append(_alerts(basics.database, Alarm(bot, chat_id), settings, chat_id))
@@ -205,7 +210,8 @@ async def run_worker(settings: Settings) -> None:
             room=router.room,
         )
         outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store, basics.catalogue.models))
-        upkeep = [*_upkeep(basics.database), _checks(basics.database, router, basics.catalogue, providers)]
+        checks = _checks(basics.database, router, basics.catalogue, providers)
+        upkeep = [*_upkeep(basics.database), _forgetting(basics), checks]
         await _run_until_stopped(
             basics,
             role="worker",
@@ -226,6 +232,97 @@ async def run_preview(settings: Settings, trial: "Trial", *, write: bool) -> "Pr
         if writer is not None:
             stack.push_async_callback(writer.close)
         return await prepare(catalogue, trial, writer)
+
+
+async def run_backup(settings: Settings, watch: "Watch") -> "Made":
+    """Make a backup and remove old ones."""
+    from neurocards import keeping
+
+    key = settings.seal_key()
+    place = _backups(settings)
+    async with open_dsn(settings) as dsn, open_basics(settings) as basics:
+        keep = timedelta(days=settings.backup_keep_days)
+        return await keeping.back_up(dsn, basics.database, basics.store, place, key=key, keep=keep, watch=watch)
+
+
+async def run_restore(settings: Settings, named: str, watch: "Watch") -> "Restored":
+    """Put a backup into the empty database; nothing is sold after it."""
+    from neurocards import keeping, restoring
+
+    key = settings.seal_key()
+    async with open_dsn(settings) as dsn:
+        found = await keeping.find(_backups(settings), named)
+        return await restoring.restore(dsn, found, key=key, on_bytes=watch.on_bytes)
+
+
+async def run_restore_check(settings: Settings, named: str, watch: "Watch") -> "Proof":
+    """Restore into an embedded server that lives as long as the trial, audit there, and record how it went."""
+    from neurocards import keeping, restoring
+
+    key = settings.seal_key()
+    async with open_basics(settings) as basics:
+        found = await keeping.find(_backups(settings), named)
+        with _scratch_folder(settings.neurocards_home) as folder:
+            server = await asyncio.to_thread(embedded.EmbeddedPostgres.start, folder, durable=False)
+            try:
+                report = await restoring.prove(server.dsn, found, key=key, on_bytes=watch.on_bytes)
+            except restoring.Unsound as error:
+                await restoring.record_proof(basics.database, found, failure=str(error))
+                raise
+            finally:
+                await asyncio.to_thread(server.stop)
+        proof = restoring.Proof(found.location, report)
+        await restoring.record_proof(basics.database, found, failure=proof.failure)
+        return proof
+
+
+async def run_reconcile(settings: Settings, *, dry_run: bool, tell: Callable[[str], None]) -> "Reconciled":
+    """Compare a restored shop with what Telegram, the providers and the store know; sales go on if it passes."""
+    (bot_token,) = settings.required("bot_token")
+
+    from neurocards.bot import make_bot, star_moves
+    from neurocards.checks import Account
+    from neurocards.reconciling import reconcile
+
+    bot = make_bot(bot_token, settings.telegram_api_url)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(bot.session.close)
+        basics = await stack.enter_async_context(open_basics(settings))
+        providers = await stack.enter_async_context(_providers(settings, _known_keys(settings)))
+        return await reconcile(
+            basics.database,
+            basics.store,
+            star_moves=star_moves(bot),
+            accounts={name: one for name, one in providers.items() if isinstance(one, Account)},
+            stars_per_credit=settings.stars_per_credit,
+            dry_run=dry_run,
+            tell=tell,
+        )
+
+
+def _known_keys(settings: Settings) -> Mapping[str, Sequence[str]]:
+    """The video keys, which a machine that makes no videos may lack."""
+    try:
+        return settings.video_keys()
+    except BadSettings:
+        return {}
+
+
+def _backups(settings: Settings) -> "Place":
+    """Where backups lie."""
+    from neurocards.keeping import Place
+
+    if settings.backup_url is not None:
+        return Place(open_store(settings.backup_url, settings.neurocards_home), settings.backup_url.rstrip("/"))
+    folder = (settings.backup_folder or settings.neurocards_home / "backups").absolute()
+    return Place(file_store(folder), str(folder))
+
+
+@contextmanager
+def _scratch_folder(home: Path) -> Iterator[Path]:
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=home) as folder:
+        yield Path(folder)
 
 
 def _writer(settings: Settings) -> "OpenAIWriter | None":
@@ -408,6 +505,19 @@ def _auditing(database: Database) -> Run:
         return 0
 
     return Loop("audit", audit, pause_seconds=AUDIT_SECONDS).run
+
+
+def _forgetting(basics: Basics) -> Run:
+    """What is personal and old goes, a batch at a time."""
+    settings = basics.settings
+
+    async def forget() -> int:
+        done = await forgetting.turn(
+            basics.database, basics.store, photo_days=settings.photo_days, video_days=settings.video_days
+        )
+        return done.total
+
+    return Loop("forgetting", forget, pause_seconds=FORGET_SECONDS).run
 
 
 def _checks(database: Database, router: Router, catalogue: Catalogue, providers: "Mapping[str, VideoProvider]") -> Run:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -21,26 +22,36 @@ from neurocards.console import (
     plan_of,
     request_of,
     show_actions,
+    show_backup,
     show_bills,
     show_margin,
     show_matters,
     show_preview,
+    show_proof,
+    show_reconciled,
     show_report,
     show_sales,
+    show_restored,
     show_standing,
     show_story,
+    watched,
 )
 from neurocards.db import bills, books, customers, jobs, migrate, operators, orders, standing, updates
 from neurocards.db.attention import Matter, matters
 from neurocards.db.connection import Away, Transaction
+from neurocards.db.dumps import DumpError, NoProgram, NoRole
 from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
 from neurocards.db.operators import COMMAND_LINE, Action, SalesPause
 from neurocards.db.standing import Standing
 from neurocards.domain.bills import Bill
+from neurocards.domain.failures import Failure
 from neurocards.domain.orders import Order
 from neurocards.domain.routing import Choice, Nobody, Route, Wait
+from neurocards.keeping import Made, NoBackup
 from neurocards.logs import set_up_logs
+from neurocards.reconciling import Reconciled
+from neurocards.restoring import NotEmpty, Proof, Restored, Unsound
 from neurocards.routing import offer
 from neurocards.settings import BadSettings, Settings, read_settings
 from neurocards.texts import BadTexts
@@ -61,12 +72,30 @@ class Refusal(Exception):
     """The command was asked for something that is not there."""
 
 
+OPERATORS_CAN_MEND = (
+    Refusal,
+    BadSettings,
+    BadCatalogue,
+    BadTexts,
+    EmbeddedPostgresError,
+    SchemaTooNew,
+    DumpError,
+    NoProgram,
+    NoRole,
+    NoBackup,
+    NotEmpty,
+    Unsound,
+)
+
+
 def main() -> None:
     """Run one command; what an operator can mend is told in plain words and exits 1."""
     try:
         commands(prog_name="neurocards")
-    except (Refusal, BadSettings, BadCatalogue, BadTexts, EmbeddedPostgresError, SchemaTooNew) as error:
+    except OPERATORS_CAN_MEND as error:
         _give_up(str(error))
+    except Failure as error:
+        _give_up(f"an outside service does not answer: {error}")
     except Away as error:
         _give_up(f"the database does not answer: {' '.join(str(error).split())}")
 
@@ -298,6 +327,74 @@ def actions(
         _print_json({"actions": [asdict(one) for one in found]})
     else:
         show_actions(found)
+
+
+@commands.command()
+def backup() -> None:
+    """Make an encrypted backup of the database with a list of what the store holds; removes old ones."""
+
+    async def run(settings: Settings) -> Made:
+        with watched("Backup") as watch:
+            return await app.run_backup(settings, watch)
+
+    show_backup(_ask(run))
+
+
+@commands.command()
+def restore(
+    backup_name: Annotated[str, typer.Argument(metavar="BACKUP", help="A file, a backup's name, or latest.")],
+) -> None:
+    """Put a backup into an empty database; nothing is sold until `neurocards reconcile` has passed."""
+
+    async def run(settings: Settings) -> Restored:
+        with watched("Restore") as watch:
+            return await app.run_restore(settings, backup_name, watch)
+
+    show_restored(_ask(run))
+
+
+@commands.command(name="restore-check")
+def restore_check(
+    backup_name: Annotated[str, typer.Argument(metavar="[BACKUP]", help="A file, a name, or latest.")] = "latest",
+) -> None:
+    """Prove a backup: restore it beside the shop, audit it there, record how that went; exits 1 if it is not sound."""
+
+    async def run(settings: Settings) -> Proof:
+        with watched("Trial restore") as watch:
+            return await app.run_restore_check(settings, backup_name, watch)
+
+    proof = _ask(run)
+    show_proof(proof)
+    if proof.failure is not None:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def reconcile(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs; change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """After a restore: put back what the books have lost, then sell again; exits 1 if anything is left."""
+
+    async def run(settings: Settings) -> Reconciled:
+        with console.status("Comparing") if not as_json else nullcontext() as status:
+            tell = (lambda what: status.update(f"Comparing {what}")) if status else (lambda _: None)
+            return await app.run_reconcile(settings, dry_run=dry_run, tell=tell)
+
+    found = _ask(run)
+    if as_json:
+        _print_json(
+            {
+                "differences": [asdict(one) for one in found.differences],
+                "notes": found.notes,
+                "resumed": found.resumed,
+            }
+        )
+    else:
+        show_reconciled(found, dry_run=dry_run)
+    if found.left:
+        raise typer.Exit(1)
 
 
 @commands.command()

@@ -1,13 +1,16 @@
 """What commands print for people: an audit's report, an order's story, how providers stand, what they billed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
+from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
 from neurocards.audit import Report
@@ -16,6 +19,9 @@ from neurocards.db.bills import Bill, usd
 from neurocards.db.books import Event, Margin
 from neurocards.db.operators import Action, SalesPause
 from neurocards.db.standing import KeyStanding, LeftAlone, ModelStanding, ProviderStanding, Standing
+from neurocards.keeping import Made, Watch
+from neurocards.reconciling import Reconciled
+from neurocards.restoring import Proof, Restored
 
 if TYPE_CHECKING:
     from neurocards.preview import Preview
@@ -68,6 +74,54 @@ def show_report(report: Report) -> None:
     for one in report.violations:
         table.add_row(one.check, escape(one.subject), escape(one.detail))
     console.print(table)
+
+
+def show_backup(made: Made) -> None:
+    """Print where a backup lies and what is in it."""
+    console.print(f"[green]Backup made:[/green] {escape(made.location)}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{decimal(made.size_bytes)}, sha256 {made.sha256[:16]}…; it lists {made.media} objects of the store"
+        f" ({decimal(made.media_bytes)}), which it does not hold. Old backups removed: {made.forgotten}.",
+        highlight=False,
+    )
+
+
+def show_restored(restored: Restored) -> None:
+    """Print what was put back, and what comes next."""
+    console.print(
+        f"[green]Restored[/green] {escape(restored.location)}, made {restored.made_at:%Y-%m-%d %H:%M:%S} UTC;"
+        f" it lists {restored.media} objects of the store.",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if restored.migrated:
+        console.print(f"Migrated since: {', '.join(restored.migrated)}.", highlight=False)
+    console.print("Sales are paused: run neurocards reconcile.")
+
+
+def show_proof(proof: Proof) -> None:
+    """Print how a trial restore went."""
+    console.print(f"Restored {escape(proof.location)} beside the shop.", soft_wrap=True, highlight=False)
+    show_report(proof.report)
+
+
+def show_reconciled(found: Reconciled, *, dry_run: bool) -> None:
+    """Print what differs, what was mended, what is known beside it, and whether the shop sells."""
+    if found.report is not None:
+        show_report(found.report)
+    if found.differences:
+        table = Table("what", "which", "known of it", "now", box=None, pad_edge=False)
+        for one in found.differences:
+            table.add_row(one.what, escape(one.subject), escape(one.detail), "mended" if one.mended else "LEFT")
+        console.print(table)
+    for note in found.notes:
+        console.print(f"Note: {note}.", markup=False, highlight=False)
+    if found.left:
+        console.print(f"[bold red]{len(found.left)} left:[/bold red] nothing was resumed.")
+    elif dry_run:
+        console.print("[green]It would pass.[/green] Nothing was changed.")
+    else:
+        console.print("[green]Reconciled.[/green] " + ("Sales are on." if found.resumed else "Sales are as they were."))
 
 
 def show_story(title: str, events: Sequence[Event]) -> None:
@@ -353,3 +407,15 @@ def plan_of(preview: "Preview") -> dict[str, object] | None:
     plan = asdict(preview.written)
     del plan["prompt"]
     return plan
+
+
+@contextmanager
+def watched(what: str) -> Iterator[Watch]:
+    """A line at a terminal that says how far a backup or a restore has come; nothing in a log."""
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=None)
+        yield Watch(
+            on_media=lambda count: progress.update(bar, description=f"{what}: {count} objects in the store"),
+            on_bytes=lambda count: progress.advance(bar, count),
+        )

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from neurocards.catalogue import DEFAULT_MODEL
+from neurocards.sealing import read_key
 
 
 class BadSettings(Exception):
@@ -46,6 +47,13 @@ def _operators(value: object) -> object:
     return tuple(int(one) for one in dict.fromkeys(ids))
 
 
+def _seal(value: object) -> object:
+    plain = _plain(value)
+    if isinstance(plain, str):
+        read_key(plain)
+    return plain
+
+
 def _public(value: str) -> str:
     """An address to which paths can be added; without TLS only on this machine, where the simulators are."""
     parts = urlsplit(value)
@@ -72,6 +80,7 @@ def _is_loopback(host: str) -> bool:
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
 Keys = Annotated[SecretStr, BeforeValidator(_keys)]
 Operators = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_operators)]
+SealKey = Annotated[SecretStr, BeforeValidator(_seal)]
 PublicUrl = Annotated[str, BeforeValidator(_plain), AfterValidator(_public)]
 
 
@@ -147,6 +156,28 @@ class Settings(BaseSettings):
         description="Object store for photos and videos, e.g. s3://bucket. Default: a folder in NEUROCARDS_HOME.",
     )
 
+    backup_key: SealKey | None = Field(
+        None, description="What backups are encrypted with. Keep a copy elsewhere: without it they open for nobody."
+    )
+    backup_folder: Path | None = Field(
+        None, description="Folder for backups. Default: backups in NEUROCARDS_HOME, which dies with its disk."
+    )
+    backup_url: str | None = Field(
+        None, description="Object store for backups instead of a folder, e.g. s3://other-bucket/neurocards."
+    )
+    backup_keep_days: Annotated[int, Field(ge=1)] = Field(14, description="After how many days a backup is removed.")
+    photo_days: Annotated[int, Field(ge=1)] = Field(
+        30, description="After how many days an ended order's photos, description and prompts are forgotten."
+    )
+    video_days: Annotated[int, Field(ge=1)] = Field(
+        180, description="After how many days a delivered video is removed from the store."
+    )
+    stars_per_credit: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="What one credit is sold for, in Telegram Stars: payments that a restored database has lost are"
+        " credited by it. Without it they are only listed.",
+    )
+
     credit_usd: Annotated[float, Field(ge=0)] = Field(
         1.5, description="What one credit is sold for, in US dollars: margins are counted with it."
     )
@@ -205,6 +236,15 @@ class Settings(BaseSettings):
             description = type(self).model_fields["kie_api_key"].description
             raise BadSettings(f"KIE_API_KEY is not set: {description} FAL_KEY will do as well.")
         return {name: secret.get_secret_value().split(",") for name, secret in given.items() if secret is not None}
+
+    def seal_key(self) -> bytes:
+        """The key of backups; raises BadSettings with a line that makes one."""
+        if self.backup_key is None:
+            raise BadSettings(
+                "BACKUP_KEY is not set: backups are encrypted with it. This makes one; keep a copy of it elsewhere:\n"
+                '  echo "BACKUP_KEY=$(head -c 32 /dev/urandom | base64)" >> .env'
+            )
+        return read_key(self.backup_key.get_secret_value())
 
     def worker_secrets(self) -> tuple[str, dict[str, list[str]]]:
         """What a worker cannot do without: the bot's token and the video keys; raises BadSettings naming every one."""

@@ -5,6 +5,7 @@ A store that does not answer raises Failure (an outage: it costs nobody an attem
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from obstore.exceptions import BaseError
@@ -14,6 +15,18 @@ from neurocards.domain.failures import Failure, FailureKind, Reason
 
 CHUNK_BYTES = 1024 * 1024
 
+PARTS_AT_ONCE = 2
+"""Parts of one object under way together; each is held in memory (5 MB)."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as the store lists it; `mark` changes with its content (an ETag)."""
+
+    key: str
+    size_bytes: int
+    mark: str
+
 
 class Store:
     """Objects by key. Keys are made by us, never by a customer. A finished put is whole or absent."""
@@ -21,10 +34,20 @@ class Store:
     def __init__(self, backend: ObjectStore) -> None:
         self._backend = backend
 
-    async def put(self, key: str, content: bytes | Path) -> None:
-        """Store bytes, or a file's content in parts."""
-        with _translated():
-            await self._backend.put_async(key, content)
+    async def put(self, key: str, content: bytes | Path | AsyncIterator[bytes]) -> None:
+        """Store bytes, or a file's or a stream's content in parts. What a stream raises comes through."""
+        if isinstance(content, bytes | Path):
+            with _translated():
+                await self._backend.put_async(key, content)
+            return
+        broken: list[BaseException] = []
+        try:
+            with _translated():
+                await self._backend.put_async(key, _watched(content, broken), max_concurrency=PARTS_AT_ONCE)
+        except Exception:
+            if broken:
+                raise broken[0] from None
+            raise
 
     async def get(self, key: str) -> bytes:
         """The whole object; for photos, not for videos. Raises FileNotFoundError."""
@@ -47,10 +70,27 @@ class Store:
         except FileNotFoundError:
             return None
 
+    async def list(self, prefix: str | None = None) -> AsyncIterator[Stored]:
+        """Every object, or those in a folder, in no certain order; fetched a thousand at a time."""
+        with _translated():
+            async for page in self._backend.list(prefix):
+                for one in page:
+                    yield Stored(one["path"], one["size"], (one["e_tag"] or "").strip('"'))
+
     async def delete(self, key: str) -> None:
         """Remove the object; it may be gone already."""
         with suppress(FileNotFoundError), _translated():
             await self._backend.delete_async(key)
+
+
+async def _watched(content: AsyncIterator[bytes], broken: list[BaseException]) -> AsyncIterator[bytes]:
+    """The stream; what it raises is kept, since the store would tell of it in words of its own."""
+    try:
+        async for part in content:
+            yield part
+    except Exception as error:
+        broken.append(error)
+        raise
 
 
 @contextmanager
@@ -68,3 +108,9 @@ def open_store(url: str | None, home: Path) -> Store:
     if url is None:
         return Store(LocalStore(home / "store", mkdir=True))
     return Store(from_url(url))
+
+
+def file_store(folder: Path) -> Store:
+    """A folder as a store; it is made, for us alone, when it is not there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Store(LocalStore(folder))

@@ -112,6 +112,8 @@ def test_alerts_fit_into_two_hundred_plain_characters() -> None:
             translate(language, "price-changed-alert"),
             translate(language, "language-set"),
             translate(language, "sending-file"),
+            translate(language, "video-forgotten"),
+            translate(language, "order-forgotten"),
             translate(language, "too-many-open"),
             translate(language, "sales-paused"),
             screens.not_enough(language, total_credits=1_000_000, available_credits=1),

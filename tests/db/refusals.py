@@ -380,6 +380,17 @@ ORDERS = [
     Refusal("orders_stay", "all orders deleted", "truncate orders cascade", also="generations_stay"),
     Refusal("orders_are_agreed", "a price raised afterwards", "update orders set price_credits = price_credits + 1"),
     Refusal("orders_are_agreed", "an order given away", "update orders set customer_id = $two"),
+    Refusal("orders_are_agreed", "other words than were ordered", "update orders set description = 'A cup'"),
+    Refusal(
+        "orders_are_agreed",
+        "an order remembered",
+        "update orders set description = '', wishes = '', forgotten_at = now(); update orders set forgotten_at = null",
+    ),
+    Refusal(
+        "orders_forgotten_say_nothing",
+        "an order forgotten in part",
+        "update orders set forgotten_at = now(), description = '', wishes = 'still here'",
+    ),
     Refusal("orders_are_complete", "an order without its videos", order_row()),
     Refusal(
         "orders_are_complete",
@@ -438,6 +449,11 @@ GENERATIONS = [
         "generations_completed_has_video",
         "a finished video without a file",
         "update generations set video_key = null where id = $settled",
+    ),
+    Refusal(
+        "generations_forgotten_keep_no_video",
+        "a video forgotten and kept",
+        "update generations set forgotten_at = now() where id = $settled",
     ),
     Refusal(
         "generations_failed_says_why",
@@ -890,10 +906,11 @@ def _nulls() -> list[Refusal]:
         "operator_questions": "awaited asked_at",
         "alerts": "facts began_at",
         "alert_board": "lease_number lease_expires_at words",
+        "media_to_delete": "queued_at",
     }
     frozen = {
         "orders_are_agreed": "orders.customer_id orders.count orders.price_credits orders.placed_at orders.template"
-        " orders.photo_key orders.template_version orders.model orders.seconds",
+        " orders.photo_key orders.template_version orders.model orders.seconds orders.description orders.wishes",
         "generations_are_agreed": "generations.order_id generations.customer_id generations.ordinal"
         " generations.price_credits",
         "attempts_keep_facts": "attempts.generation_id attempts.number attempts.provider",
@@ -966,6 +983,7 @@ OPERATIONS = [
         "insert into backups (location, size_bytes, sha256) select location, 1, '' from backups",
     ),
     Refusal("backups_hold_something", "an empty backup", "update backups set size_bytes = 0"),
+    Refusal("media_to_delete_pkey", "an object deleted twice", "insert into media_to_delete (key) values ('x'), ('x')"),
     Refusal("operator_actions_append_only", "an act embellished", "update operator_actions set operator = 'somebody'"),
     Refusal("operator_actions_append_only", "acts forgotten", "delete from operator_actions"),
     Refusal(

@@ -222,6 +222,7 @@ FORBIDDEN = {
     "forget what an operator asked for": "delete from operator_requests",
     "make a second board": "insert into alert_board (only_row) values (true)",
     "move the clock": "insert into clock (shift) values ('1 year')",
+    "have an object deleted": "insert into media_to_delete (key) values ('photos/1')",
     "pretend a migration": "insert into migrations (name) values ('9999.sql')",
     "alter a table": "alter table accounts drop constraint accounts_never_overdrawn",
     "switch a trigger off": "alter table transfers disable trigger transfers_append_only",
@@ -315,5 +316,7 @@ def test_t25_who_only_reads_moves_no_credits(intruder: Intruder, dsn: str) -> No
             "select reverse_settlement($settled, 'x')",
             "select cancel_order($order, $one)",
             "select register_customer(1, 'x', 'en')",
+            "select forget_words('0', 10)",
+            "select forget_videos('0', 10)",
         )
         assert [reader.tries(move) for move in moves] == [DENIED] * len(moves)

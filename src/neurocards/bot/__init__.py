@@ -6,6 +6,7 @@ from neurocards.bot.handling import Handling
 from neurocards.bot.intake import Intake, IntakeRefused
 from neurocards.bot.messenger import TelegramMessenger
 from neurocards.bot.profile import make_bot, set_up
+from neurocards.bot.stars import star_moves
 from neurocards.bot.webhook import Registration
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "build_dispatcher",
     "make_bot",
     "set_up",
+    "star_moves",
 ]

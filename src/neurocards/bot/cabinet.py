@@ -93,16 +93,19 @@ class Cabinet:
     async def _send_video(self, query: CallbackQuery, customer: Customer, generation_id: UUID | None) -> None:
         """Have a video handed over again, once per tap, if it is this customer's."""
 
-        async def request(tx: Transaction) -> bool:
-            if generation_id is None or not await statements.has_video(tx, customer.id, generation_id):
-                return False
-            await notices.request(tx, generation_id, kind=NoticeKind.AGAIN, cause=f"again:{query.id}")
-            return True
+        async def request(tx: Transaction) -> statements.Kept | None:
+            kept = None if generation_id is None else await statements.kept(tx, customer.id, generation_id)
+            if generation_id is not None and kept is statements.Kept.YES:
+                await notices.request(tx, generation_id, kind=NoticeKind.AGAIN, cause=f"again:{query.id}")
+            return kept
 
-        if await self._database.run(request):
-            await answer(query, translate(customer.language, "video-again"))
-        else:
-            await _outdated(query, customer)
+        match await self._database.run(request):
+            case statements.Kept.YES:
+                await answer(query, translate(customer.language, "video-again"))
+            case statements.Kept.NO_MORE:
+                await answer(query, translate(customer.language, "video-forgotten"), alert=True)
+            case _:
+                await _outdated(query, customer)
 
     async def _speak(self, query: CallbackQuery, bot: Bot, customer: Customer, language: str) -> None:
         """Change the language, and show the cabinet in it."""

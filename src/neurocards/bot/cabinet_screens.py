@@ -87,6 +87,7 @@ def videos(language: str, page: Page[Video], today: date) -> Screen:
                     ),
                 )
                 for video in page.items
+                if video.is_kept
             ),
             *_turning(language, CabinetVerb.VIDEOS, page),
             (_back(language),),
@@ -230,7 +231,7 @@ def _failure(language: str, failure: str | None) -> str:
 def _video(language: str, video: Video, today: date) -> str:
     return translate(
         language,
-        "video-line",
+        "video-line" if video.is_kept else "video-line-forgotten",
         video=_video_number(language, video.number),
         template=_template(language, video.template),
         date=_date(language, video.day, today),

@@ -136,7 +136,7 @@ class TelegramMessenger:
 
     async def _upload(self, story: Story, generation: Generation) -> Message:
         if generation.video_key is None or generation.cover_key is None or generation.thumbnail_key is None:
-            raise LookupError(f"generation {generation.id} has no video")
+            raise _missing(f"video of generation {generation.id}")
         name = _file_name(story, generation)
         cover = await self._picture(generation.cover_key)
         thumbnail = await self._picture(generation.thumbnail_key)

@@ -16,6 +16,7 @@ from neurocards.db import drafts, generations, notices, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.notices import NoticeKind
+from neurocards.domain.generations import GenerationState
 from neurocards.domain.orders import Draft, Order
 from neurocards.texts import translate
 
@@ -40,6 +41,9 @@ class Repeats:
         order = await self._own_order(callback_data, customer)
         if order is None or callback_data.value not in list(Repeat):
             await answer(query, translate(customer.language, "outdated"), alert=True)
+            return
+        if order.forgotten_at is not None:
+            await answer(query, translate(customer.language, "order-forgotten"), alert=True)
             return
         known = _known(order, Repeat(callback_data.value))
 
@@ -66,17 +70,20 @@ class Repeats:
         """Have the video's own bytes sent: apps may show less of a video, and sellers upload the file elsewhere."""
         order = await self._own_order(callback_data, customer)
 
-        async def request(tx: Transaction) -> bool:
+        async def request(tx: Transaction) -> str:
+            """What to say to it."""
             if order is None:
-                return False
+                return "outdated"
             for generation in await generations.of_order(tx, order.id):
                 if str(generation.ordinal) == callback_data.value and generation.video_key is not None:
                     await notices.request(tx, generation.id, kind=NoticeKind.FILE, cause=f"file:{query.id}")
-                    return True
-            return False
+                    return "sending-file"
+                if str(generation.ordinal) == callback_data.value and generation.state is GenerationState.COMPLETED:
+                    return "video-forgotten"
+            return "outdated"
 
-        requested = await self._database.run(request)
-        await answer(query, translate(customer.language, "sending-file" if requested else "outdated"))
+        said = await self._database.run(request)
+        await answer(query, translate(customer.language, said), alert=said == "video-forgotten")
 
     async def _own_order(self, tap: Tap, customer: Customer) -> Order | None:
         order_id = tap.order_id

@@ -17,6 +17,12 @@ async def record(tx: Transaction, *, location: str, size_bytes: int, sha256: str
     return int(row[0])
 
 
+async def known(tx: Transaction, location: str) -> bool:
+    """Whether this backup was written down; one of a database that is gone was not."""
+    cursor = await tx.execute("select exists (select from backups where location = %s)", [location])
+    return await cursor.fetchone() == (True,)
+
+
 async def checked(tx: Transaction, location: str, *, failure: str | None) -> None:
     """Write down how a trial restore went; `failure` is None when the restored books were sound."""
     await tx.execute(

@@ -258,10 +258,11 @@ async def fared(tx: Transaction, telegram_ids: Sequence[int]) -> Fared:
 
 
 async def stored_keys(tx: Transaction, *, after: UUID | None, limit: int = 500) -> Sequence[tuple[UUID, str, int]]:
-    """Videos that customers paid for: generation, key and size in bytes, page by page."""
+    """Videos that customers paid for and that are kept: generation, key and size in bytes, page by page."""
     cursor = await tx.execute(
         "select id, video_key, size_bytes from generations"
-        " where state = 'completed' and (%(after)s::uuid is null or id > %(after)s) order by id limit %(limit)s",
+        " where state = 'completed' and forgotten_at is null and (%(after)s::uuid is null or id > %(after)s)"
+        " order by id limit %(limit)s",
         {"after": after, "limit": limit},
     )
     return await cursor.fetchall()

@@ -135,6 +135,22 @@ def find_binaries() -> Path:
     )
 
 
+def folders_of_programs() -> list[Path]:
+    """Every folder in which PostgreSQL's programs may lie, the preferred ones first."""
+    chosen = os.environ.get("NEUROCARDS_PG_BIN")
+    wheel = _wheel_binaries()
+    folders = [
+        Path(chosen) if chosen else None,
+        wheel,
+        # The wheel brings an older version along.
+        wheel.parent.parent / "pginstall" / "bin" if wheel else None,
+        _configured_binaries(),
+        _binaries_on_path(),
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin")),
+    ]
+    return [folder for folder in folders if folder is not None and folder.is_dir()]
+
+
 def _has_server(folder: Path) -> bool:
     return all(os.access(folder / program, os.X_OK) for program in ("postgres", "initdb"))
 
@@ -282,7 +298,7 @@ def _orphan(folder: _Folder) -> psutil.Process | None:
 
 
 def _prepare_cluster(folder: _Folder, binaries: Path, identity: _Identity, *, durable: bool) -> None:
-    major = _major_version(binaries)
+    major = major_version(binaries / "postgres")
     for unfinished in folder.path.glob("initdb-*"):
         # The initdb of an owner killed a moment ago may still be tidying up; what it leaves goes with the next start.
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -297,11 +313,12 @@ def _prepare_cluster(folder: _Folder, binaries: Path, identity: _Identity, *, du
     _hand_over(folder.cluster, identity.owner)
 
 
-def _major_version(binaries: Path) -> int:
-    answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=False)
+def major_version(program: Path) -> int:
+    """The major version of one of PostgreSQL's programs; raises EmbeddedPostgresError when it does not run."""
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if version is None:
-        raise EmbeddedPostgresError(f"{binaries / 'postgres'} does not run: {answer.stderr.strip()}")
+        raise EmbeddedPostgresError(f"{program} does not run: {answer.stderr.strip()}")
     return int(version[1])
 
 

@@ -16,6 +16,11 @@ LOCK_TRIES = 60
 """How often a file is tried while something holds what it must change; a second each."""
 
 
+def names() -> list[str]:
+    """The names of all files, in their order."""
+    return [file.name for file in sorted(MIGRATIONS.glob("*.sql"))]
+
+
 class SchemaTooNew(Exception):
     """The database was migrated by a newer version of neurocards."""
 

@@ -40,7 +40,7 @@ class Placement:
 _COLUMNS = (
     "id, number, coalesce(trace_id, id) as trace_id, customer_id, photo_key, second_photo_key, template,"
     " template_version, description, wishes, count, price_credits, model, seconds, card_message_id, card_text,"
-    " placed_at"
+    " placed_at, forgotten_at"
 )
 
 

@@ -70,6 +70,8 @@ class Video:
     template: str
     day: date
     seconds: float
+    is_kept: bool = True
+    """Whether it can be sent once more: what is old is removed."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ async def videos(
         # In the order in which they were paid for.
         """
         select max(t.id) as id, g.id as generation_id, o.number as order_number, g.ordinal, o.count, o.template,
-               (g.finished_at at time zone 'UTC')::date as day, g.seconds
+               (g.finished_at at time zone 'UTC')::date as day, g.seconds, g.forgotten_at is null as is_kept
           from orders o
           join generations g on g.order_id = o.id
           join transfers t on t.generation_id = g.id and t.kind = 'settle'
@@ -160,13 +162,24 @@ async def videos_made(tx: Transaction, customer_id: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def has_video(tx: Transaction, customer_id: int, generation_id: UUID) -> bool:
-    """Whether there is such a finished video, and it is this customer's."""
+class Kept(StrEnum):
+    """Whether a finished video can be sent once more."""
+
+    YES = "yes"
+    NO_MORE = "no_more"
+    """It was made, and removed when it had become old."""
+
+
+async def kept(tx: Transaction, customer_id: int, generation_id: UUID) -> Kept | None:
+    """Whether this finished video is still kept; None when there is none, or it is another customer's."""
     cursor = await tx.execute(
-        "select 1 from generations where id = %s and customer_id = %s and state = 'completed'",
+        "select forgotten_at is null from generations where id = %s and customer_id = %s and state = 'completed'",
         [generation_id, customer_id],
     )
-    return await cursor.fetchone() is not None
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    return Kept.YES if row[0] else Kept.NO_MORE
 
 
 async def _page(

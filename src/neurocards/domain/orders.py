@@ -78,6 +78,8 @@ class Order:
     card_message_id: int | None
     card_text: str | None
     placed_at: datetime
+    forgotten_at: datetime | None = None
+    """When its photos and words were forgotten."""
 
     @property
     def total_credits(self) -> int:

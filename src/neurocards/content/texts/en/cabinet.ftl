@@ -72,11 +72,13 @@ my-videos = <b>My videos</b>
 my-videos-empty = There are no finished videos yet. Send a photo of your product and we make the first one.
 my-videos-hint = Tap a number and I send the video again.
 video-line = { $video } · { $template } · { $date } · { $length }
+video-line-forgotten = { $video } · { $template } · { $date } · { $length } · no longer kept
 video-button = ▶ { $video }
 video-number = No. { $number }
 video-number-of-many = No. { $number }, video { $ordinal } of { $total }
 video-length = { $seconds } s
 video-again = Sending…
+video-forgotten = This video is no longer kept: old videos are removed after a while. It is still in this chat, where it was sent.
 template-gone = Former template
 
 ## Help

@@ -229,5 +229,6 @@ closed-for = The studio that makes the videos is closed right now and should be 
 too-many-open = You have many videos in work already: you can order again when some of them are ready. Nothing was charged, your order is kept.
 placed = Order No. { $number } is accepted, here we go!
 already-placed = This is order No. { $number }: it was accepted before, nothing was charged a second time.
+order-forgotten = The photo and words of this order are no longer kept: they are deleted after a while. Send the photo again and we begin anew.
 outdated = This button no longer works. Nothing was changed or charged.
 try-again = A short hiccup. Please tap again in a moment: nothing will be charged twice.

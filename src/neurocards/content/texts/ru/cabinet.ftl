@@ -72,11 +72,13 @@ my-videos = <b>Мои видео</b>
 my-videos-empty = Готовых видео пока нет. Пришлите фото товара, и сделаем первое.
 my-videos-hint = Нажмите на номер, и я пришлю видео ещё раз.
 video-line = { $video } · { $template } · { $date } · { $length }
+video-line-forgotten = { $video } · { $template } · { $date } · { $length } · больше не хранится
 video-button = ▶ { $video }
 video-number = № { $number }
 video-number-of-many = № { $number }, видео { $ordinal } из { $total }
 video-length = { $seconds } с
 video-again = Отправляю…
+video-forgotten = Это видео больше не хранится: старые видео со временем удаляются. Оно осталось в этом чате, там, где было отправлено.
 template-gone = Прежний шаблон
 
 ## Помощь
