@@ -112,7 +112,7 @@ install() {
         quietly "$python" -I -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
         uv=$venv/bin/uv
     fi
-    quietly "$uv" pip install --quiet --python "$python" --require-hashes -r "$root/requirements.lock"
+    quietly "$uv" pip install --quiet --python "$python" --only-binary :all: --require-hashes -r "$root/requirements.lock"
     wanted_stamp >"$venv/.neurocards"
 }
 

@@ -98,8 +98,24 @@ def test_a_schema_that_is_too_old_is_told_and_mended(postgres: EmbeddedPostgres,
     status, _, complaint = command(tmp_path, "audit", DATABASE_URL=dsn)
     assert status == 1
     assert "run ./neurocards migrate" in complaint
+    status, output, _ = command(tmp_path, "migrate", "--check", DATABASE_URL=dsn)
+    assert (status, output.splitlines()[0]) == (1, "pending: 0001_schema.sql")
     assert command(tmp_path, "migrate", DATABASE_URL=dsn)[0] == 0
+    assert command(tmp_path, "migrate", "--check", DATABASE_URL=dsn)[:2] == (
+        0,
+        "Nothing to do: the schema is up to date.\n",
+    )
     assert "up to date" in command(tmp_path, "migrate", DATABASE_URL=dsn)[1]
+    assert command(tmp_path, "audit", DATABASE_URL=dsn)[0] == 0
+
+
+def test_f77_a_schema_that_is_too_new_is_told_and_older_commands_go_on(dsn: str, tmp_path: Path) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("insert into migrations (name) values ('9999_next.sql')")
+    status, output, _ = command(tmp_path, "migrate", "--check", DATABASE_URL=dsn)
+    assert (status, output) == (1, "too new: 9999_next.sql is not known to this version of neurocards\n")
+    status, _, complaint = command(tmp_path, "migrate", DATABASE_URL=dsn)
+    assert (status, complaint.count("\n")) == (1, 1)
     assert command(tmp_path, "audit", DATABASE_URL=dsn)[0] == 0
 
 

@@ -132,12 +132,14 @@ async def run_bot(settings: Settings) -> None:
         make_bot,
         set_up,
     )
+    from neurocards.media.children import warm_up
     from neurocards.web import CannotListen
 
     bot = make_bot(bot_token, settings.telegram_api_url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bot.session.close)
         basics = await stack.enter_async_context(open_basics(settings, patience_seconds=PATIENCE_SECONDS))
+        warm_up()
         dispatcher = build_dispatcher(
             database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
         )
@@ -169,6 +171,7 @@ async def run_worker(settings: Settings) -> None:
     bot_token, keys = settings.worker_secrets()
 
     from neurocards.bot import TelegramMessenger, make_bot
+    from neurocards.media.children import warm_up
     from neurocards.production import Production
 
     bot = make_bot(bot_token, settings.telegram_api_url)
@@ -188,6 +191,7 @@ async def run_worker(settings: Settings) -> None:
             },
         )
         await answered(lambda: basics.database.run(router.register), patience_seconds=PATIENCE_SECONDS)
+        warm_up()
         production = Production(
             basics.database,
             basics.store,

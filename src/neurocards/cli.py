@@ -30,8 +30,8 @@ from neurocards.console import (
     show_proof,
     show_reconciled,
     show_report,
-    show_sales,
     show_restored,
+    show_sales,
     show_standing,
     show_story,
     watched,
@@ -115,8 +115,28 @@ def worker() -> None:
 
 
 @commands.command(name="migrate")
-def migrate_command() -> None:
+def migrate_command(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing: list what is pending or too new, and exit 1 if anything is."),
+    ] = False,
+) -> None:
     """Bring the database's schema up to date."""
+
+    async def compare(settings: Settings) -> migrate.Difference:
+        async with app.open_dsn(settings) as dsn:
+            return await migrate.compare(dsn)
+
+    if check:
+        found = _ask(compare)
+        for name in found.pending:
+            console.print(f"pending: {name}")
+        for name in found.unknown:
+            console.print(f"too new: {name} is not known to this version of neurocards")
+        if found:
+            raise typer.Exit(1)
+        console.print("Nothing to do: the schema is up to date.")
+        return
 
     async def run(settings: Settings) -> list[str]:
         async with app.open_dsn(settings) as dsn:

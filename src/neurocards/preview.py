@@ -13,8 +13,8 @@ from neurocards.domain.failures import Failure
 from neurocards.domain.orders import MAX_DESCRIPTION_CHARACTERS, MAX_WISHES_CHARACTERS
 from neurocards.domain.routing import Choice, Condition, Request, route
 from neurocards.domain.scripts import Commission, WrittenPrompt, commissioned
-from neurocards.media import photos
-from neurocards.media.photos import BadPhoto
+from neurocards.media import children
+from neurocards.media.photos import BadPhoto, jpeg_size
 from neurocards.providers.writing import INSTRUCTIONS, question
 
 if TYPE_CHECKING:
@@ -150,11 +150,11 @@ def _why_not(model: Model, template: Template) -> str | None:
 def _pictures(trial: Trial) -> tuple[bytes, bytes, bytes | None]:
     """What the writer sees, the first frame, and the last one if there is a photo for it."""
     try:
-        photos.check_photo(trial.photo)
+        children.check_photo(trial.photo)
         return (
-            photos.preview(trial.photo),
-            photos.compose_frame(trial.photo),
-            photos.compose_frame(trial.second_photo) if trial.second_photo is not None else None,
+            children.preview(trial.photo),
+            children.compose_frame(trial.photo),
+            children.compose_frame(trial.second_photo) if trial.second_photo is not None else None,
         )
     except BadPhoto as bad:
         raise NoPreview(f"the photo cannot be used: {bad.code.replace('_', ' ')}") from bad
@@ -173,7 +173,7 @@ async def _written(
 
 
 def _size(jpeg: bytes) -> str:
-    width, height = photos.jpeg_size(jpeg)
+    width, height = jpeg_size(jpeg)
     return f"{width}×{height}"
 
 

@@ -50,8 +50,9 @@ from neurocards.domain.outlook import rendering_cells, seconds_to_next_cell
 from neurocards.domain.routing import Choice, Nobody, Wait
 from neurocards.domain.scripts import Commission, WrittenPrompt, commissioned
 from neurocards.domain.tasks import Accepted, NotFound, Refused, Submission, Succeeded, Task, Unanswered
-from neurocards.media.photos import BadPhoto, compose_frame, preview
-from neurocards.media.videos import BadClip, ClipFacts, ClipFault, check_clip, cover, prepare_delivery, probe, thumbnail
+from neurocards.media.children import compose_frame, finish_clip, preview
+from neurocards.media.photos import BadPhoto, PhotoFault
+from neurocards.media.videos import BadClip
 from neurocards.routing import PACE_SLACK_SECONDS, Asked, Router
 from neurocards.storage import Store
 
@@ -330,7 +331,9 @@ class Production:
             try:
                 return await asyncio.to_thread(compose_frame, photo)
             except BadPhoto as bad:
-                raise Failure(FailureKind.PERMANENT, Reason.PHOTO, f"photo: {bad.code}") from bad
+                # It was fine when it came: whatever takes too long now may have met a busy machine.
+                kind = FailureKind.TEMPORARY if bad.code is PhotoFault.TOO_HEAVY else FailureKind.PERMANENT
+                raise Failure(kind, Reason.PHOTO, f"photo: {bad.code}") from bad
 
     async def _choose(self, work: Work) -> tuple[Choice, str]:
         """Who will be asked, and a key to prepare it with; puts the job back while everybody is left alone."""
@@ -643,14 +646,20 @@ class Production:
                 with meters.asking(attempt.provider, "download"):
                     await self._provider(attempt).download(result_url, download)
             async with self._media_slots:
-                facts, cover_jpeg, thumbnail_jpeg = await asyncio.to_thread(
-                    _finish_clip, download, finished, work.order.seconds, least
+                ready = await asyncio.to_thread(
+                    finish_clip,
+                    download,
+                    finished,
+                    seconds=work.order.seconds,
+                    min_width=least[0],
+                    min_height=least[1],
+                    most_bytes=MAX_VIDEO_BYTES,
                 )
             # The lease is part of the key: a worker that lost it must not write over what was settled.
             key = f"videos/{work.generation.id}/{attempt.number}-{work.job.lease_number}"
             await self._store.put(f"{key}.mp4", finished)
-            await self._store.put(f"{key}-cover.jpg", cover_jpeg)
-            await self._store.put(f"{key}-thumbnail.jpg", thumbnail_jpeg)
+            await self._store.put(f"{key}-cover.jpg", ready.cover)
+            await self._store.put(f"{key}-thumbnail.jpg", ready.thumbnail)
         except BadClip as bad:
             unusable = Failure(FailureKind.TEMPORARY, Reason.RESULT, f"result: {bad.code}")
             await self._judge(work, unusable, ended=(attempt.id, AttemptState.FAILED))
@@ -668,10 +677,10 @@ class Production:
             video_key=f"{key}.mp4",
             cover_key=f"{key}-cover.jpg",
             thumbnail_key=f"{key}-thumbnail.jpg",
-            width=facts.width,
-            height=facts.height,
-            seconds=facts.seconds,
-            size_bytes=facts.size_bytes,
+            width=ready.facts.width,
+            height=ready.facts.height,
+            seconds=ready.facts.seconds,
+            size_bytes=ready.facts.size_bytes,
         )
         await self._decide(work.job, lambda tx: generations.record_video(tx, work.generation.id, video))
 
@@ -838,13 +847,3 @@ async def _limit(seconds: float, call: str, *, scope: Scope = Scope.ORDER) -> As
     except TimeoutError as error:
         late = f"{call}: no answer in {seconds:.0f} s"
         raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, late, scope=scope) from error
-
-
-def _finish_clip(source: Path, target: Path, seconds: int, least: tuple[int, int]) -> tuple[ClipFacts, bytes, bytes]:
-    """Check a downloaded clip and make what is delivered of it. Runs in a thread; raises BadClip."""
-    check_clip(source, seconds=seconds, min_width=least[0], min_height=least[1])
-    prepare_delivery(source, target)
-    facts = probe(target)
-    if facts.size_bytes > MAX_VIDEO_BYTES:
-        raise BadClip(ClipFault.TOO_LARGE)
-    return facts, cover(target), thumbnail(target)

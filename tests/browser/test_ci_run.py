@@ -76,6 +76,8 @@ def machine(tmp_path: Path) -> Machine:
     made.calls_file.touch()
     (made.root / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", made.root / ".ci" / "run")
+    (made.root / ".ci" / "supply-chain").write_text("#!/bin/sh\n")
+    (made.root / ".ci" / "supply-chain").chmod(0o755)
     (made.root / "test").write_text(TEST)
     for tool in (*TOOLS, "cp"):
         found = shutil.which(tool)

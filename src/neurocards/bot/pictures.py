@@ -13,14 +13,15 @@ from neurocards.bot.screens import Screen
 from neurocards.db import photos
 from neurocards.db.connection import Database
 from neurocards.domain.failures import Failure, FailureKind, Reason
-from neurocards.media.photos import MAX_PHOTO_BYTES, BadPhoto, PhotoFault, check_photo, preview
+from neurocards.media.children import check_photo, preview
+from neurocards.media.photos import MAX_PHOTO_BYTES, BadPhoto, PhotoFault
 from neurocards.storage import Store
 
 DOWNLOADS_AT_ONCE = 4
 """Each may hold a whole picture in memory."""
 
 CHECKS_AT_ONCE = 2
-"""Each decodes a picture in a thread: bounds memory and leaves the event loop its core."""
+"""Each has a picture decoded: bounds memory and leaves the event loop its core."""
 
 SILENCE_SECONDS = 30
 

@@ -1,6 +1,7 @@
 """Brings the schema up to date: numbered SQL files, forward only, one at a time under an advisory lock."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -65,10 +66,27 @@ async def _apply(connection: psycopg.AsyncConnection, name: str, statements: byt
 
 async def pending(dsn: str) -> list[str]:
     """The names of the files that the database lacks."""
+    return (await compare(dsn)).pending
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the schema of a database and this version of neurocards differ: what it lacks, and what we do not know."""
+
+    pending: list[str]
+    unknown: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.pending or self.unknown)
+
+
+async def compare(dsn: str) -> Difference:
+    """What `migrate` would do or refuse to do; changes nothing."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
         cursor = await connection.execute("select to_regclass('migrations') is not null")
         applied: set[str] = set()
         if await cursor.fetchone() == (True,):
             cursor = await connection.execute("select name from migrations")
             applied = {name for (name,) in await cursor.fetchall()}
-        return [file.name for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in applied]
+    known = {file.name for file in MIGRATIONS.glob("*.sql")}
+    return Difference(pending=sorted(known - applied), unknown=sorted(applied - known))

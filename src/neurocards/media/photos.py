@@ -27,6 +27,9 @@ MIN_SHORT_SIDE = 300
 MAX_ASPECT = 3.0
 MAX_SCANS = 64
 """Scans of one JPEG; real ones have about ten. Each costs a pass over all pixels, for a few bytes of file."""
+MAX_PIECES = 20_000
+"""Chunks of a PNG, or segments of a JPEG and stray bytes between them: the largest real photo has some thousand. Each
+is looked at by slow code, and a file of 20 MB has room for millions."""
 
 FILL_TOLERANCE = 0.03
 """How far from the frame's aspect a photo may be and still fill the frame; a sliver at two edges is lost."""
@@ -86,6 +89,8 @@ class PhotoFault(StrEnum):
     TOO_SMALL = "too_small"
     TOO_LONG = "too_long"
     """A strip: one side is more than three times the other."""
+    TOO_HEAVY = "too_heavy"
+    """Opening it takes more time or memory than any photo may take, or ends the process that does it."""
 
 
 class BadPhoto(Exception):
@@ -94,6 +99,7 @@ class BadPhoto(Exception):
     def __init__(self, code: PhotoFault, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else str(code))
         self.code = code
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,8 @@ def _opened(data: bytes) -> ImageFile:
         raise BadPhoto(PhotoFault.TOO_MANY_BYTES, f"{len(data)} bytes")
     if not _OURS.match(data):
         raise BadPhoto(_kind_of_stranger(data))
+    if _pieces(data) > MAX_PIECES:
+        raise BadPhoto(PhotoFault.UNSUPPORTED, "too many pieces")
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
@@ -203,6 +211,33 @@ def _check_size(width: int, height: int, *, most_pixels: int) -> None:
         raise BadPhoto(PhotoFault.TOO_SMALL, measures)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadPhoto(PhotoFault.TOO_LONG, measures)
+
+
+def _pieces(data: bytes) -> int:
+    """Of how many chunks or segments, and stray bytes, a photo is; counting stops when there are too many."""
+    if data.startswith(b"\x89PNG"):
+        return _png_pieces(data)
+    return _jpeg_pieces(data) if data.startswith(b"\xff\xd8") else 1
+
+
+def _png_pieces(data: bytes) -> int:
+    pieces, position = 0, 8
+    while pieces <= MAX_PIECES and position < len(data):
+        pieces += 1
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return pieces
+
+
+def _jpeg_pieces(data: bytes) -> int:
+    pieces, position = 0, 2
+    while pieces <= MAX_PIECES and (found := _JPEG_MARKER.search(data, position)):
+        if found[1][0] == 0xDA:  # the picture itself begins
+            break
+        pieces += 1 + found.end() - position - 2
+        position = found.end()
+        if found[1][0] not in (0x01, 0xD8, 0xD9):  # markers without a length
+            position += int.from_bytes(data[position : position + 2], "big")
+    return pieces if found else pieces + len(data) - position
 
 
 def _scan_count(data: bytes) -> int:

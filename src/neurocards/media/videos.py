@@ -78,6 +78,8 @@ class ClipFault(StrEnum):
     BLACK = "black"
     FROZEN = "frozen"
     ONE_COLOUR = "one_colour"
+    TOO_HEAVY = "too_heavy"
+    """Looking at it takes more time or memory than any clip may take, or ends the process that does it."""
 
 
 class BadClip(Exception):
@@ -86,6 +88,7 @@ class BadClip(Exception):
     def __init__(self, code: ClipFault, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else str(code))
         self.code = code
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,27 @@ class ClipFacts:
     video_codec: str
     audio_codec: str | None
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What goes with a clip that is ready for its customer: both pictures are JPEGs of its first frame."""
+
+    facts: ClipFacts
+    cover: bytes
+    thumbnail: bytes
+
+
+def finish_clip(
+    source: Path, target: Path, *, seconds: float, min_width: int, min_height: int, most_bytes: int
+) -> Finished:
+    """Check a clip that came in and make what is delivered of it; raises BadClip."""
+    check_clip(source, seconds=seconds, min_width=min_width, min_height=min_height)
+    prepare_delivery(source, target)
+    facts = probe(target)
+    if facts.size_bytes > most_bytes:
+        raise BadClip(ClipFault.TOO_LARGE, f"{facts.size_bytes} bytes")
+    return Finished(facts, cover(target), thumbnail(target))
 
 
 def probe(path: Path) -> ClipFacts:

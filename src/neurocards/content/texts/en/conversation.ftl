@@ -68,6 +68,7 @@ photo-fault-heic = HEIC and AVIF will not do: send a photo, not a file (Telegram
 photo-fault-unsupported = I do not read this format yet: save the photo as JPEG, PNG or WebP and send it again.
 photo-fault-too-many-bytes = The file is larger than 20 MB: send it as a photo instead of a file, or make it smaller.
 photo-fault-too-many-pixels = The picture has too many pixels: send it as a photo instead of a file, or make it smaller.
+photo-fault-too-heavy = This file takes too much work to open: save the photo as an ordinary JPEG and send it again.
 photo-fault-too-small = The photo is too small: its short side needs at least 300 pixels.
 photo-fault-too-long = The photo is too long and narrow: the long side may be three times the short one at most.
 album-first-only = I took the first good photo of the album; should a second one be needed, I will ask for it.
