@@ -1,11 +1,14 @@
 # Sourced by ./neurocards, ./demo and ./test with `root` set to the checkout: makes sure that a virtual
 # environment holds exactly requirements.lock, then sets `python` and puts src on PYTHONPATH.
+# What install.sh puts on a server has requirements-run.lock alone: the packages it runs with, and no tools.
 # A finished environment carries a stamp, so every later run only compares it. POSIX sh, no bashisms.
 
 venv=${NEUROCARDS_VENV:-$root/.venv}
 case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 python=$venv/bin/python
 uv_version=0.13.9
+lock=$root/requirements.lock
+[ -e "$lock" ] || lock=$root/requirements-run.lock
 
 give_up() {
     echo "$1" >&2
@@ -15,7 +18,7 @@ give_up() {
 # What the stamp must say: this lock, installed for the interpreter that the environment's python leads to.
 # An upgraded or removed interpreter changes the second half.
 wanted_stamp() {
-    echo "$(cksum <"$root/requirements.lock") $(readlink -f -- "$python")"
+    echo "$(cksum <"$lock") $(readlink -f -- "$python")"
 }
 
 ready() {
@@ -112,7 +115,7 @@ install() {
         quietly "$python" -I -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
         uv=$venv/bin/uv
     fi
-    quietly "$uv" pip install --quiet --python "$python" --only-binary :all: --require-hashes -r "$root/requirements.lock"
+    quietly "$uv" pip install --quiet --python "$python" --only-binary :all: --require-hashes -r "$lock"
     wanted_stamp >"$venv/.neurocards"
 }
 

@@ -533,7 +533,8 @@ def _checks(database: Database, router: Router, catalogue: Catalogue, providers:
         await checking.turn()
         return 0
 
-    return Loop("checks", check, pause_seconds=CHECKS_SECONDS).run
+    # A round of questions to a provider that is away takes minutes: nobody may wait for it who wants us to end.
+    return Loop("checks", check, pause_seconds=CHECKS_SECONDS).run_loosely
 
 
 def _workspace(home: Path) -> Path:

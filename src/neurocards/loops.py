@@ -47,6 +47,19 @@ class Loop:
         finally:
             stopping.cancel()
 
+    async def run_loosely(self, stop: asyncio.Event) -> None:
+        """Take turns until `stop` is set, and break off the one that runs then: for turns that only look."""
+        running = asyncio.create_task(self.run(stop))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            stopping.cancel()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
     async def _calmly(self) -> int:
         try:
             return await self._turn()
