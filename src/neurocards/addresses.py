@@ -12,6 +12,9 @@ TELEGRAM_PATH = "/hooks/telegram"
 PROVIDER_PATH = "/hooks"
 """Followed by the provider's name, the attempt's id and what proves that we made the address."""
 
+SELF_TEST_PATH = "/hooks/self-test"
+"""Followed by a question and what proves that we ask it; the answer proves that it is us who are asked."""
+
 
 def webhook_secret(bot_token: str) -> str:
     """What Telegram sends with every update in a header: 64 hexadecimal digits."""
@@ -41,3 +44,23 @@ def callback_mac(key: bytes, attempt_id: str) -> str:
 def callback_url(public_url: str, key: bytes, provider: str, attempt_id: UUID) -> str:
     """Where a provider tells that the task of this attempt has ended; `public_url` ends without a slash."""
     return f"{public_url}{PROVIDER_PATH}/{provider}/{attempt_id}/{callback_mac(key, str(attempt_id))}"
+
+
+def self_test_url(public_url: str, key: bytes, question: str) -> str:
+    """Where whoever has the callbacks' key can ask whether `public_url` leads to us."""
+    return f"{public_url}{SELF_TEST_PATH}/{question}/{self_test_mac(key, question)}"
+
+
+def self_test_mac(key: bytes, question: str) -> str:
+    """What proves that the question is ours."""
+    return hmac.digest(_self_test_key(key), f"question {question}".encode(), "sha256").hex()
+
+
+def self_test_answer(key: bytes, question: str) -> str:
+    """What only we can have answered."""
+    return hmac.digest(_self_test_key(key), f"answer {question}".encode(), "sha256").hex()
+
+
+def _self_test_key(key: bytes) -> bytes:
+    """A key of its own: a self-test's address that ends in somebody's log opens nothing else."""
+    return hmac.digest(key, b"self-test", "sha256")

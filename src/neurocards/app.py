@@ -18,10 +18,10 @@ from uuid import UUID
 
 import structlog
 
-from neurocards import forgetting, maintenance
+from neurocards import forgetting, maintenance, starting
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.alerts import Alerts, Teller
-from neurocards.catalogue import load_catalogue
+from neurocards.catalogue import BadCatalogue, load_catalogue
 from neurocards.checks import Checks
 from neurocards.db import embedded, migrate
 from neurocards.db.connection import APP_ROLE, BadAddress, Database, answered, check_address
@@ -30,11 +30,14 @@ from neurocards.domain.catalogue import Catalogue
 from neurocards.loops import Loop
 from neurocards.notices import Messenger, Outbox
 from neurocards.routing import PACE_SLACK_SECONDS, Router
-from neurocards.settings import BadSettings, Settings
+from neurocards.settings import BadSettings, Reading, Settings
 from neurocards.storage import Store, file_store, open_store
 from neurocards.worker import Worker
 
 if TYPE_CHECKING:
+    from neurocards.bot import Change
+    from neurocards.doctor.lines import Finding
+    from neurocards.doctor.looking import Clock
     from neurocards.keeping import Made, Place, Watch
     from neurocards.preview import Preview, Trial
     from neurocards.production import VideoProvider
@@ -129,8 +132,8 @@ async def run_bot(settings: Settings) -> None:
         Registration,
         TelegramMessenger,
         build_dispatcher,
+        keep_set_up,
         make_bot,
-        set_up,
     )
     from neurocards.media.children import warm_up
     from neurocards.web import CannotListen
@@ -143,7 +146,7 @@ async def run_bot(settings: Settings) -> None:
         dispatcher = build_dispatcher(
             database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
         )
-        await set_up(bot)
+        await keep_set_up(bot)
         handling = Handling(bot, dispatcher, basics.database)
         outbox = _outbox(basics, TelegramMessenger(bot, basics.database, basics.store, basics.catalogue.models))
         if settings.public_url is None:
@@ -164,6 +167,21 @@ async def run_bot(settings: Settings) -> None:
             )
         except (IntakeRefused, CannotListen) as refused:
             raise BadSettings(str(refused)) from refused
+
+
+async def run_setup(settings: Settings) -> "list[Change]":
+    """Let Telegram show name, descriptions and commands as our texts say; returns what was not so.
+
+    Raises Failure when Telegram does not say how things are.
+    """
+    from neurocards.bot import make_bot, set_up
+
+    (bot_token,) = settings.required("bot_token")
+    bot = make_bot(bot_token, settings.telegram_api_url)
+    try:
+        return await set_up(bot)
+    finally:
+        await bot.session.close()
 
 
 async def run_worker(settings: Settings) -> None:
@@ -222,6 +240,44 @@ async def run_worker(settings: Settings) -> None:
             loops=[worker.run, outbox.run, *upkeep],
             wakers={"jobs": worker.wake, "notices": outbox.wake},
         )
+
+
+async def run_doctor(reading: Reading, *, clock: "Clock | None" = None) -> "list[Finding]":
+    """Look at everything that a shop with these settings stands on. `clock` is this machine's if none is given."""
+    from neurocards.doctor.examining import examine
+    from neurocards.doctor.looking import Patient, this_machine
+
+    settings = reading.settings
+    catalogue, keys = None, dict[str, list[str]]()
+    # What cannot be made of the settings is among their problems, and what needs it says so.
+    with suppress(BadCatalogue):
+        catalogue = load_catalogue(own=settings.content_folder, preferred_model=settings.video_model)
+    with suppress(BadSettings):
+        keys = settings.video_keys()
+    async with AsyncExitStack() as stack:
+        providers = await stack.enter_async_context(_providers(settings, keys))
+        writer = _writer(settings)
+        if writer is not None:
+            stack.push_async_callback(writer.close)
+        patient = Patient(
+            settings,
+            starting.problems(reading),
+            open_dsn=lambda: _open_migrated(settings),
+            catalogue=catalogue,
+            providers=providers,
+            writer=writer,
+        )
+        return await examine(patient, clock=clock or this_machine)
+
+
+@asynccontextmanager
+async def _open_migrated(settings: Settings) -> AsyncIterator[str]:
+    """The database's address; an embedded one is brought up to date, as it is whenever it is opened."""
+    async with open_dsn(settings) as dsn:
+        if settings.database_url is None:
+            with suppress(migrate.SchemaTooNew):  # told by the line about the schema
+                await migrate.migrate(dsn)
+        yield dsn
 
 
 async def run_preview(settings: Settings, trial: "Trial", *, write: bool) -> "Preview":

@@ -52,7 +52,7 @@ def load_catalogue(
 ) -> Catalogue:
     """Read every template and model below `content`, and below the operator's `own` folder; raises BadCatalogue."""
     folders = [content] if own is None else [content, own]
-    if own is not None and not any((own / kind).is_dir() for kind in ("models", "templates")):
+    if own is not None and not _has_folder(own, "models", "templates"):
         raise BadCatalogue(f"CONTENT_FOLDER: {own} has neither a folder models nor a folder templates")
     models = {file.id: file.model() for folder in folders for file in _load(folder / "models", _ModelFile)}
     templates = {file.id: file.template() for folder in folders for file in _load(folder / "templates", _TemplateFile)}
@@ -230,8 +230,22 @@ class _LockFile(_File):
     negative: _Text
 
 
+def _has_folder(own: Path, *kinds: str) -> bool:
+    try:
+        return any((own / kind).is_dir() for kind in kinds)
+    except OSError as error:
+        raise BadCatalogue(f"CONTENT_FOLDER: {own}: {error.strerror}") from error
+
+
 def _load(folder: Path, file_type: type[_AnyFile]) -> list[_AnyFile]:
-    return [_read(path, file_type) for path in sorted(folder.glob("*.toml"))]
+    try:
+        # Not by glob, to which a folder that may not be read is an empty one.
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BadCatalogue(f"{folder}: {error.strerror}") from error
+    return [_read(path, file_type) for path in paths]
 
 
 def _read(path: Path, file_type: type[_AnyFile]) -> _AnyFile:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
@@ -24,6 +25,8 @@ from neurocards.console import (
     show_actions,
     show_backup,
     show_bills,
+    show_changes,
+    show_findings,
     show_margin,
     show_matters,
     show_preview,
@@ -44,6 +47,7 @@ from neurocards.db.embedded import EmbeddedPostgresError
 from neurocards.db.migrate import SchemaTooNew
 from neurocards.db.operators import COMMAND_LINE, Action, SalesPause
 from neurocards.db.standing import Standing
+from neurocards.doctor.lines import State
 from neurocards.domain.bills import Bill
 from neurocards.domain.failures import Failure
 from neurocards.domain.orders import Order
@@ -53,7 +57,9 @@ from neurocards.logs import set_up_logs
 from neurocards.reconciling import Reconciled
 from neurocards.restoring import NotEmpty, Proof, Restored, Unsound
 from neurocards.routing import offer
-from neurocards.settings import BadSettings, Settings, read_settings
+from neurocards.settings import BadSettings, Settings, read_leniently, read_settings
+from neurocards.starting import Role, settings_for
+from neurocards.storage import BadStore
 from neurocards.texts import BadTexts
 
 commands = typer.Typer(
@@ -76,6 +82,7 @@ OPERATORS_CAN_MEND = (
     Refusal,
     BadSettings,
     BadCatalogue,
+    BadStore,
     BadTexts,
     EmbeddedPostgresError,
     SchemaTooNew,
@@ -101,17 +108,22 @@ def main() -> None:
 
 
 @commands.command()
-def bot() -> None:
+def bot(
+    set_up: Annotated[
+        bool, typer.Option("--setup", help="Only set the bot's name, descriptions and commands, and end.")
+    ] = False,
+) -> None:
     """Take orders from Telegram until stopped."""
-    settings = _settings()
-    asyncio.run(app.run_bot(settings))
+    if set_up:
+        _set_up()
+        return
+    asyncio.run(app.run_bot(_settings_for("bot")))
 
 
 @commands.command()
 def worker() -> None:
     """Make and deliver videos until stopped. Start as many as you like."""
-    settings = _settings()
-    asyncio.run(app.run_worker(settings))
+    asyncio.run(app.run_worker(_settings_for("worker")))
 
 
 @commands.command(name="migrate")
@@ -144,6 +156,23 @@ def migrate_command(
 
     applied = _ask(run)
     console.print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
+
+
+@commands.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Look at every setting and every outside part and say what to do; exits 1 when something fails or would fail."""
+    reading = read_leniently()
+    set_up_logs(reading.settings.log_format, level=logging.ERROR)
+    findings = asyncio.run(app.run_doctor(reading))
+    failed = [one for one in findings if one.state is State.FAILED]
+    if as_json:
+        _print_json({"checks": [asdict(one) for one in findings], "failed": len(failed)})
+    else:
+        show_findings(findings)
+    if failed:
+        raise typer.Exit(1)
 
 
 @commands.command(name="audit")
@@ -512,6 +541,23 @@ def storm(
     from neurocards.storm.show import Wishes, run_storm  # noqa: PLC0415 (production commands need none of it)
 
     raise typer.Exit(run_storm(Wishes(seconds=seconds, seed=seed, workers=workers, as_json=as_json)))
+
+
+def _set_up() -> None:
+    try:
+        changes = _ask(app.run_setup)
+    except Failure as failure:
+        raise Refusal(f"Telegram does not say how the bot is shown: {failure.message}") from failure
+    show_changes(changes)
+    if any(change.refusal is not None for change in changes):
+        raise typer.Exit(1)
+
+
+def _settings_for(role: Role) -> Settings:
+    """The settings of a process that runs for long: it does not start before all of them are sound."""
+    settings = settings_for(role)
+    set_up_logs(settings.log_format)
+    return settings
 
 
 def _settings() -> Settings:

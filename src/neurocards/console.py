@@ -19,11 +19,13 @@ from neurocards.db.bills import Bill, usd
 from neurocards.db.books import Event, Margin
 from neurocards.db.operators import Action, SalesPause
 from neurocards.db.standing import KeyStanding, LeftAlone, ModelStanding, ProviderStanding, Standing
+from neurocards.doctor.lines import Finding, State
 from neurocards.keeping import Made, Watch
 from neurocards.reconciling import Reconciled
 from neurocards.restoring import Proof, Restored
 
 if TYPE_CHECKING:
+    from neurocards.bot import Change
     from neurocards.preview import Preview
 
 REMEDIES = {
@@ -45,6 +47,38 @@ SHOWN_ATTEMPTS = 5
 """So many are named where many may explain a difference."""
 
 console = Console()
+
+
+STATE_STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.NOT_SET: "dim"}
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what doctor found, a line each: how it stands, what was looked at, what is, and what to do."""
+    table = Table("state", "about", "what is", "what to do", box=None, pad_edge=False)
+    for one in findings:
+        table.add_row(
+            f"[{STATE_STYLES[one.state]}]{one.state}[/]", escape(one.check), escape(one.found), escape(one.advice)
+        )
+    console.print(table)
+    counts = {state: sum(one.state is state for one in findings) for state in (State.FAILED, State.WARNING)}
+    if any(counts.values()):
+        console.print(f"\n{counts[State.FAILED]} failed, {counts[State.WARNING]} warnings: docs/doctor.md says more.")
+    else:
+        console.print("\n[green]Everything is well.[/green]")
+
+
+def show_changes(changes: Sequence["Change"]) -> None:
+    """Print what Telegram shows of the bot from now on."""
+    if not changes:
+        console.print("Name, descriptions and commands are as they should be; nothing was changed.")
+    for one in changes:
+        title = f"{one.what} ({one.language})"
+        if one.refusal is None:
+            console.print(f"[green]Set[/green] {title}:")
+        else:
+            console.print(f"[bold red]Not set[/] {title}, because Telegram refused: {escape(one.refusal)}")
+        for line in one.text.splitlines():
+            console.print(f"  {line}", markup=False, highlight=False)
 
 
 def show_report(report: Report) -> None:

@@ -1,8 +1,10 @@
 """The environment, read once into one frozen `Settings`. A setting is a name, a default and a sentence."""
 
 import ipaddress
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -24,6 +26,14 @@ def _plain(value: object) -> object:
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
         raise ValueError("has a blank, a line break or a letter that no such value has")
     return stripped
+
+
+def _token(value: object) -> object:
+    """A bot's token: its number, a colon and a secret."""
+    token = _plain(value)
+    if isinstance(token, str) and token and not re.fullmatch(r"\d+:.+", token):
+        raise ValueError("is no bot's token such as 123456:ABC-DEF")
+    return token
 
 
 def _keys(value: object) -> object:
@@ -78,6 +88,7 @@ def _is_loopback(host: str) -> bool:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
+Token = Annotated[SecretStr, BeforeValidator(_token)]
 Keys = Annotated[SecretStr, BeforeValidator(_keys)]
 Operators = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_operators)]
 SealKey = Annotated[SecretStr, BeforeValidator(_seal)]
@@ -96,7 +107,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    bot_token: Secret | None = Field(None, description="The Telegram bot's token, from @BotFather.")
+    bot_token: Token | None = Field(None, description="The Telegram bot's token, from @BotFather.")
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer. Without it an embedded server runs below NEUROCARDS_HOME."
     )
@@ -275,11 +286,35 @@ class Settings(BaseSettings):
         return [secret.get_secret_value() for secret in secrets.values()]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The environment as far as it can be read: whatever is wrong has its default, and a line among the problems."""
+
+    settings: Settings
+    problems: tuple[str, ...] = ()
+    wrong: frozenset[str] = frozenset()
+    """The names of the settings that are wrong."""
+
+
+def read_leniently() -> Reading:
+    """Read what can be read; raises BadSettings only when there is a .env file that cannot be read at all."""
+    try:
+        return Reading(Settings())
+    except ValidationError as error:
+        problems = tuple(
+            f"{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        wrong = frozenset(str(problem["loc"][0]) for problem in error.errors())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f".env cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}") from error
+    defaults: dict[str, Any] = {name: Settings.model_fields[name].default for name in wrong}  # Any: of any setting
+    return Reading(Settings(**defaults), problems, wrong)
+
+
 def read_settings() -> Settings:
     """Read the environment; raises BadSettings with one line per problem."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise BadSettings(
-            "\n".join(f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors())
-        ) from error
+    reading = read_leniently()
+    if reading.problems:
+        raise BadSettings("\n".join(reading.problems))
+    return reading.settings

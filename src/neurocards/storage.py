@@ -28,6 +28,10 @@ class Stored:
     mark: str
 
 
+class BadStore(Exception):
+    """There can be no store there; the message is one line for the operator."""
+
+
 class Store:
     """Objects by key. Keys are made by us, never by a customer. A finished put is whole or absent."""
 
@@ -104,10 +108,15 @@ def _translated() -> Iterator[None]:
 
 
 def open_store(url: str | None, home: Path) -> Store:
-    """The store at the address (s3://, file://), or the default folder below `home`."""
-    if url is None:
-        return Store(LocalStore(home / "store", mkdir=True))
-    return Store(from_url(url))
+    """The store at the address (s3://, file://), or the default folder below `home`. Raises BadStore."""
+    try:
+        if url is None:
+            return Store(LocalStore(home / "store", mkdir=True))
+        return Store(from_url(url))
+    except (BaseError, OSError, ValueError) as error:
+        place = f"NEUROCARDS_HOME: {home / 'store'}" if url is None else "STORE_URL"
+        # Of the library's words the first line: the others are its own view of itself.
+        raise BadStore(f"{place} cannot be the store: {str(error).splitlines()[0]}") from error
 
 
 def file_store(folder: Path) -> Store:

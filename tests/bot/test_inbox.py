@@ -8,7 +8,7 @@ from aiogram import Bot, Dispatcher
 from aiogram.types import Message
 
 from bot.chat import Json, Shop, labels, photo, words
-from neurocards.bot import Handling, Intake, make_bot, set_up
+from neurocards.bot import Handling, Intake, keep_set_up, make_bot, set_up
 from neurocards.bot import handling as handling_module
 from neurocards.bot import intake as intake_module
 from neurocards.bot.intake import IntakeRefused
@@ -345,4 +345,6 @@ async def test_the_profile_is_told_in_every_language(shop: Shop) -> None:
 
 async def test_a_telegram_that_refuses_the_profile_does_not_stop_the_shop(shop: Shop) -> None:
     await shop.fault("429", "setMyDescription", retry_after=9000)
-    await set_up(shop.bot)
+    await shop.fault("5xx", "getMyName", times=1)
+    await keep_set_up(shop.bot)
+    await keep_set_up(shop.bot)

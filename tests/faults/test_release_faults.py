@@ -201,6 +201,7 @@ async def test_f81_of_two_bots_with_one_token_the_second_leaves_and_the_first_go
 
 OUR_OWN_CLOCK = {
     "app.py": "the age of a file that a killed worker left: the file system's time",
+    "doctor/looking.py": "how far this machine's clock is from everybody else's",
     "preview.py": "which models have retired, for somebody who only looks",
     "providers/fal_callbacks.py": "how fresh fal's signature is: fal's time",
     "providers/kie_callbacks.py": "how fresh KIE's signature is: KIE's time",

@@ -37,6 +37,9 @@ REFUSALS = 5
 RESIDENT_PATIENCE = 4
 """How many times as many it takes to drive out who has polled before."""
 
+WEBHOOKS = 3
+"""So many webhooks that had to be removed, one after the other, are not what an earlier setting left behind."""
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -76,6 +79,8 @@ class Intake:
         self._offset: int | None = None
         self._refused = 0
         self._has_polled = False
+        self._webhooks = 0
+        self._webhooks_allowed = WEBHOOKS
         self._pause_seconds = 0.0
         self._wake = asyncio.Event()
 
@@ -119,10 +124,7 @@ class Intake:
         try:
             await self.turn()
         except TelegramConflictError as error:
-            # Either another process polls, or a webhook is set; the second is mended here.
-            await self._refusal(error, "another process polls with this BOT_TOKEN: stop it, or use another bot")
-            with suppress(AiogramError):
-                await self._bot.delete_webhook(drop_pending_updates=False)
+            await self._conflict(error)
         except (TelegramUnauthorizedError, TelegramNotFound) as error:
             await self._refusal(error, "Telegram does not know this BOT_TOKEN: get a valid one from @BotFather")
         except TelegramRetryAfter as error:
@@ -135,6 +137,21 @@ class Intake:
             self._has_polled = True
             self._refused = 0
             self._pause_seconds = 0.0
+
+    async def _conflict(self, error: TelegramConflictError) -> None:
+        """Either another process polls, or a webhook is set. The second is mended here, unless it is set anew."""
+        # Counted once for each that came after polls that went well.
+        if "webhook" in error.message.lower() and self._refused == 0:
+            if self._webhooks == 0:
+                self._webhooks_allowed = WEBHOOKS * (RESIDENT_PATIENCE if self._has_polled else 1)
+            self._webhooks += 1
+            if self._webhooks > self._webhooks_allowed:
+                raise IntakeRefused(
+                    "another process sets a webhook for this BOT_TOKEN again and again: stop it, or use another bot"
+                ) from error
+        await self._refusal(error, "another process polls with this BOT_TOKEN: stop it, or use another bot")
+        with suppress(AiogramError):
+            await self._bot.delete_webhook(drop_pending_updates=False)
 
     async def _refusal(self, error: AiogramError, sentence: str) -> None:
         self._refused += 1

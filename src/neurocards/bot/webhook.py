@@ -21,11 +21,15 @@ from neurocards.bot.intake import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     REFUSALS,
+    RESIDENT_PATIENCE,
     IntakeRefused,
 )
 
 LOOK_SECONDS = 60.0
 """How often we look whether somebody has set or removed the webhook meanwhile."""
+
+LOSSES = 3
+"""So many looks in a row at which our registration was gone are no deploy: another process holds the token."""
 
 CONNECTIONS = 40
 """Telegram's own default: each stores one update and is done."""
@@ -55,6 +59,8 @@ class Registration:
         self._look_seconds = look_seconds
         self._registered = False
         self._refused = 0
+        self._lost = 0
+        self._is_resident = False
         self._pause_seconds = 0.0
         self._trouble_at: datetime | None = None
 
@@ -72,18 +78,32 @@ class Registration:
             keeping.result()
 
     async def turn(self) -> bool:
-        """Register if that is not done or no longer so; returns whether it was needed."""
+        """Register if that is not done or no longer so; returns whether it was needed. Raises IntakeRefused."""
         if self._registered:
             # What was registered by an older release may differ in more than the address, so the first turn never asks.
             info = await self._bot.get_webhook_info(request_timeout=ANSWER_SECONDS)
             self._report(info)
             if info.url == webhook_url(self._public_url, self._secret):
+                self._lost = 0
+                self._is_resident = True
                 return False
-            log.warning("webhook_lost")
+            self._lose(info)
         await register(self._bot, public_url=self._public_url, secret=self._secret)
         self._registered = True
         log.info("webhook_registered", public_url=self._public_url)
         return True
+
+    def _lose(self, info: WebhookInfo) -> None:
+        """Somebody with our token took the updates away: of two the one that came last leaves."""
+        self._lost += 1
+        sentence = (
+            "another process with this BOT_TOKEN has set a webhook of its own"
+            if info.url
+            else "another process with this BOT_TOKEN polls, and has removed our webhook"
+        )
+        if self._lost >= LOSSES * (RESIDENT_PATIENCE if self._is_resident else 1):
+            raise IntakeRefused(f"{sentence}: stop it, or use another bot")
+        log.warning("webhook_lost", why=sentence, times=self._lost)
 
     async def _keep(self) -> None:
         while True:

@@ -144,8 +144,27 @@ class Fal:
         await self._client.aclose()
         await self._fetcher.close()
 
+    async def try_key(self, key: str) -> None:
+        """Announce a file that will never come: raises Failure where the key opens nothing. Costs nothing."""
+        await self._announce("never-sent.jpg", key)
+
     async def upload_frame(self, frame: bytes, name: str, *, key: str) -> str:
         """Announce a JPEG, put it where fal says, and return where it will be found. The key stays with fal."""
+        place = await self._announce(name, key)
+        try:
+            self._check_address(place.upload_url)
+            put = await ask(self._client, "PUT", place.upload_url, headers={"Content-Type": FRAME_TYPE}, content=frame)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise network_failure(error) from error
+        if put.status in AWAY:
+            raise _away(put.status)
+        if put.status not in (200, 201, 204):
+            # Whatever it is, it is not about our key: an address that has expired looks like a forbidden one.
+            raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"upload: HTTP {put.status}")
+        return place.file_url
+
+    async def _announce(self, name: str, key: str) -> "_Place":
+        """Where a JPEG of this name is to be put. Raises Failure."""
         try:
             announced = await ask(
                 self._client,
@@ -158,19 +177,11 @@ class Fal:
                 raise _away(announced.status)
             if announced.status != 200:
                 raise _question_failure(announced, "upload")
-            place = _Place.model_validate_json(announced.content)
-            self._check_address(place.upload_url)
-            put = await ask(self._client, "PUT", place.upload_url, headers={"Content-Type": FRAME_TYPE}, content=frame)
+            return _Place.model_validate_json(announced.content)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise network_failure(error) from error
         except ValidationError as error:
             raise _unreadable("upload") from error
-        if put.status in AWAY:
-            raise _away(put.status)
-        if put.status not in (200, 201, 204):
-            # Whatever it is, it is not about our key: an address that has expired looks like a forbidden one.
-            raise Failure(FailureKind.TEMPORARY, Reason.PROVIDER, f"upload: HTTP {put.status}")
-        return place.file_url
 
     async def submit(
         self, model: str, values: dict[str, JsonValue], *, key: str, limit_seconds: float, callback_url: str | None

@@ -8,7 +8,8 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import date
 from typing import Literal
 
 import httpx2
@@ -20,7 +21,7 @@ from openai.types.chat.completion_create_params import ResponseFormat
 from openai.types.responses import ResponseInputParam
 from pydantic import ValidationError
 
-from neurocards.domain.failures import Failure, FailureKind, Reason
+from neurocards.domain.failures import Failure, FailureKind, Reason, Scope
 from neurocards.domain.scripts import Commission, WrittenPrompt
 from neurocards.providers.http import MAX_ANSWER_BYTES
 from neurocards.providers.writing import (
@@ -101,6 +102,32 @@ class OpenAIWriter:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def offered(self) -> Mapping[str, date | None]:
+        """The models on offer, and when each is shut down where that is told. Costs nothing.
+
+        Raises Failure: of scope KEY when key or account are refused, MODEL when the server has no such list.
+        """
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                listed = await self._client.models.list()
+                return {one.id: _day(one.shutdown_date) for one in listed.data}
+        except TimeoutError as error:
+            raise unusable(f"no answer in {self._answer_seconds:.0f} s") from error
+        except openai.NotFoundError as error:
+            raise Failure(FailureKind.UNSUITED, Reason.PROVIDER, _told(error), scope=Scope.MODEL) from error
+        except openai.OpenAIError as error:
+            scope = Scope.KEY if _is_ours_to_mend(error) else Scope.PROVIDER
+            raise Failure(FailureKind.OUTAGE, Reason.PROVIDER, _told(error), scope=scope) from error
+        except Exception as error:
+            # The SDK takes whatever comes with status 200 for an answer, and falls over it in many ways.
+            raise Failure(
+                FailureKind.UNSUITED, Reason.PROVIDER, "an answer that is no list of models", scope=Scope.MODEL
+            ) from error
 
     async def write(self, commission: Commission, *, photo: bytes) -> WrittenPrompt:
         """A checked prompt for one clip. Raises Failure, and nothing else; of kind OUTAGE while it pauses."""
@@ -234,6 +261,13 @@ def _told(error: openai.OpenAIError) -> str:
     if not isinstance(error, openai.APIStatusError):
         return type(error).__name__
     return f"{type(error).__name__} {error.status_code} ({_code(error.code)})"
+
+
+def _day(told: object) -> date | None:
+    try:
+        return date.fromisoformat(str(told)[:10])
+    except ValueError:
+        return None
 
 
 def _code(code: object) -> str:

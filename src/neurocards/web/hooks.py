@@ -20,7 +20,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from structlog.contextvars import bound_contextvars
 
 from neurocards import meters
-from neurocards.addresses import PROVIDER_PATH, TELEGRAM_PATH, callback_mac, webhook_path_token
+from neurocards.addresses import (
+    PROVIDER_PATH,
+    SELF_TEST_PATH,
+    TELEGRAM_PATH,
+    callback_mac,
+    self_test_answer,
+    self_test_mac,
+    webhook_path_token,
+)
 from neurocards.bot.intake import BadUpdate, received
 from neurocards.db import callbacks, orders, updates
 from neurocards.db.connection import Away, Database, Transaction
@@ -63,6 +71,7 @@ def build_hooks(
     hooks = _Hooks(database, webhook_secret, callback_key, readers)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_api_route(f"{TELEGRAM_PATH}/{{path_token}}", hooks.take_update, methods=["POST"])
+    app.add_api_route(f"{SELF_TEST_PATH}/{{question}}/{{mac}}", hooks.answer_self_test, methods=["POST"])
     app.add_api_route(f"{PROVIDER_PATH}/{{provider}}/{{attempt_id}}/{{mac}}", hooks.take_callback, methods=["POST"])
     app.add_api_route("/livez", _live, methods=["GET"])
     return app
@@ -111,6 +120,12 @@ class _Hooks:
             log.warning("update_not_stored", error=str(error).strip() or type(error).__name__)
             return Response(status_code=503)
         return Response()
+
+    async def answer_self_test(self, question: str, mac: str) -> Response:
+        """Say who we are to ourselves: changes nothing, reads nothing, and tells nobody else."""
+        if not hmac.compare_digest(mac.encode(), self_test_mac(self._callback_key, question).encode()):
+            return self._refuse("self-test")
+        return PlainTextResponse(self_test_answer(self._callback_key, question))
 
     async def take_callback(self, provider: str, attempt_id: str, mac: str, request: Request) -> Response:
         """Let the attempt's generation be looked at now."""

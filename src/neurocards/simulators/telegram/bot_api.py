@@ -84,6 +84,8 @@ class BotApi:
         perform = METHODS.get(method.lower())
         if perform is None or not _TOKEN.fullmatch(token):
             raise ApiError(404, "Not Found")
+        if token in self._world.revoked:
+            raise ApiError(401, "Unauthorized")
         return await perform(self._world, self._world.bot_of(token), parameters)
 
 

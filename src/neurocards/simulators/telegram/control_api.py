@@ -27,6 +27,11 @@ async def list_bots(world: AnyWorld) -> list[Json]:
     return [bot.as_user() for bot in world.bots.values()]
 
 
+@router.post("/bots/{bot}/revoke", status_code=204)
+async def revoke(world: AnyWorld, bot: str) -> None:
+    world.revoke(world.chosen_bot(bot))
+
+
 @router.get("/files/{file_id}")
 async def file_bytes(world: AnyWorld, file_id: str) -> FileResponse:
     file = world.files.find(file_id)

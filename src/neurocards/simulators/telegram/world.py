@@ -45,6 +45,7 @@ class World:
         self.faults = Faults(Changes(part_of=self.changes))
         self.people: dict[int, Person] = {}
         self.bots: dict[str, Bot] = {}
+        self.revoked: set[str] = set()
         self.callbacks: OrderedDict[str, Callback] = OrderedDict()
         self.checkouts: dict[str, Checkout] = {}
         self.invoices: dict[Message, Invoice] = {}
@@ -75,6 +76,11 @@ class World:
             bot.token = token
             self.bots[token] = bot
         return bot
+
+    def revoke(self, bot: Bot) -> None:
+        """What @BotFather's /revoke does: the token opens nothing from now on."""
+        if bot.token is not None:
+            self.revoked.add(bot.token)
 
     def chosen_bot(self, choice: str | None) -> Bot:
         """The bot a person means, by id or username; without a choice the one that appeared last."""
