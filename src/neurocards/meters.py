@@ -15,7 +15,7 @@ disable_created_metrics()
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 
-REFUSALS = tuple(f"NC{number:03}" for number in (*range(1, 15), 404, 409))
+REFUSALS = tuple(f"NC{number:03}" for number in (*range(1, 16), 404, 409))
 """The codes of what our own triggers and functions refuse."""
 
 _SECONDS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 3600)
