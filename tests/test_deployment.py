@@ -428,7 +428,7 @@ def test_every_setting_of_the_guides_is_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_file_and_unit_of_the_guides_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
-    for name in re.findall(r"\b(?:deploy|systemd|docs)/[\w./@-]*\w", text):
+    for name in re.findall(r"(?<![/\w])(?:deploy|systemd|docs)/[\w./@-]*\w", text):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"\bneurocards-[a-z-]+@?\d*(?:\.timer|\.service)?", text):
         stem = re.sub(r"@\d+", "@", name)

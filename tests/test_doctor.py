@@ -513,10 +513,10 @@ def test_f78_a_process_refuses_to_start_with_every_problem_in_a_line_of_its_own(
 
 
 async def test_f78_the_command_says_so_and_exits_1_and_doctor_says_the_same_and_goes_on(ward: Ward) -> None:
-    refused = await ward.command("bot", **SPOILT)
+    refused = await ward.command("bot", before=(), **SPOILT)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert len(refused.stderr.splitlines()) == len(PROBLEMS)
-    findings = await ward.findings(**SPOILT)
+    findings = await ward.findings(clock=None, **SPOILT)
     assert len(said(findings, "settings")) == len(PROBLEMS) + 1
     assert said(findings, "database") == ["warning: not looked at: settings comes first"]
     assert said(findings, "telegram") == ["not set: no BOT_TOKEN: nobody was asked"]

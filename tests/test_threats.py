@@ -9,8 +9,10 @@ from time import process_time
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
 import neurocards
+from neurocards.cli import commands
 
 SOURCE = Path(neurocards.__file__).parent
 OURS = [
@@ -110,9 +112,9 @@ def test_t22_no_pattern_of_ours_can_be_made_slow() -> None:
             text = piece * (20_000 // len(piece)) + "\u2603"
             before = process_time()
             if isinstance(pattern.pattern, bytes):
-                pattern.search(text.encode())  # type: ignore[arg-type] # as just found
+                pattern.search(text.encode())
             else:
-                pattern.search(text)  # type: ignore[arg-type] # as just found
+                pattern.search(text)
             assert process_time() - before < 0.5, f"{name} over {piece!r}"
 
 
@@ -121,3 +123,10 @@ def test_t22_a_pattern_that_can_be_made_slow_would_be_seen(slow: str) -> None:
     before = process_time()
     re.compile(slow).search("a" * 28 + "\u2603")
     assert process_time() - before > 0.0005
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "1000001", "9223372036854775808", "9" * 400, "1e309", "10 000", "NaN"])
+def test_t22_a_gift_out_of_bounds_is_refused_before_anything_is_asked(amount: str) -> None:
+    ran = CliRunner().invoke(commands, ["grant", "--reason", "a gift", "--", "4711", amount])
+    assert ran.exit_code == 2
+    assert "Traceback" not in ran.output

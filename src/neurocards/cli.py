@@ -301,7 +301,7 @@ def again(update_id: Annotated[int, typer.Argument(metavar="UPDATE", help="The d
 @commands.command()
 def grant(
     telegram_id: Annotated[int, typer.Argument(help="The customer's Telegram id.")],
-    credits: Annotated[int, typer.Argument(min=1, help="How many free credits.")],
+    credits: Annotated[int, typer.Argument(min=1, max=1_000_000, help="How many free credits.")],
     reason: Annotated[str, typer.Option(help="Why; kept with the transfer.")],
     cause: Annotated[
         str | None, typer.Option(help="An identity of this gift: the same one again gives nothing more.")

@@ -358,9 +358,9 @@ async def test_a_customer_is_found_by_id_order_and_name(shop: Shop) -> None:
         else:
             assert found["text"].startswith("Order No. 1")
             assert labels(found) == ["Refund", "‹ Customer", "‹ Menu"]
-    await put(
-        shop.database, body(9_000_000_001, customer.id, text="hi", **{"from": user(customer.id, username="Ann_7")})
-    )
+    written = body(9_000_000_001, customer.id, text="hi")
+    written["message"]["from"] = user(customer.id, username="Ann_7")
+    await put(shop.database, written)
     await shop.settle()
     assert f"Ann · {customer.id}" in words(await operator.write("/admin @ann_7"))
     looked = [one for one in await acts(shop) if one.action == "look up"]

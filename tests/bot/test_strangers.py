@@ -55,8 +55,8 @@ async def test_t15_the_cabinet_shows_and_sends_nothing_of_anybody_else(shop: Sho
         answer = await thief.forge(data(CabinetAction(CabinetVerb.SEND_VIDEO, generation_id=generation_id)))
         assert "no longer works" in answer["text"]
     for verb, beside in product((CabinetVerb.STATEMENT, CabinetVerb.VIDEOS), (0, 1, 2, 10**9)):
-        for place in ({"older_than": beside}, {"newer_than": beside}):
-            await thief.forge(data(CabinetAction(verb, **place)))
+        for action in (CabinetAction(verb, older_than=beside), CabinetAction(verb, newer_than=beside)):
+            await thief.forge(data(action))
             page = str((await thief.messages())[-1]["text"])
             assert "order No. 1" not in page
             assert "No. 1 ·" not in page

@@ -103,6 +103,7 @@ async def open_shop(database: Database) -> dict[str, str]:
         await circuits.failed(tx, "provider kie", Failure(FailureKind.OUTAGE, Reason.PROVIDER, "away"))
         await models.record_check(tx, models.Check("m", listed=True, price="1 credit", success_rate=0.9))
         await backups.record(tx, location="backups/1", size_bytes=1, sha256="")
+        await tx.execute("insert into media_to_delete (key) values ('photos/9')")
         await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason="restored")
         await requests.ask(tx, uuid4(), operator=1, act=Act.PAUSE, reason="a fire")
         await requests.expect(tx, 1, "find", message_id=None)

@@ -77,7 +77,8 @@ async def test_the_outbox_is_what_people_wait_for_and_can_get(database: Database
         await generations.refund(tx, job.subject_id, lease_number=job.lease_number, reason="provider")
     await advance(database, 50)
     found = await measured(database)
-    assert (found.outbox, found.outbox_oldest_seconds) == (1, pytest.approx(50, abs=5))
+    assert found.outbox == 1
+    assert found.outbox_oldest_seconds == pytest.approx(50, abs=5)
     async with database.transaction() as tx:
         await customers.set_reachable(tx, customer.id, reachable=False)
     assert (await measured(database)).outbox == 0
@@ -96,7 +97,8 @@ async def test_updates_wait_and_die(database: Database) -> None:
         await updates.bury(tx, first, failure="x")
     await advance(database, 40)
     found = await measured(database)
-    assert (found.updates, found.updates_oldest_seconds) == (1, pytest.approx(40, abs=5))
+    assert found.updates == 1
+    assert found.updates_oldest_seconds == pytest.approx(40, abs=5)
     assert (found.dead_updates, found.dead_updates_of_day) == (1, 1)
     await advance(database, timedelta(days=1).total_seconds())
     found = await measured(database)

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
 
 from neurocards.addresses import callback_url, webhook_url
 from neurocards.db.connection import Database
@@ -119,10 +120,12 @@ def fuzz(base: str, opened: Opened, *, examples: int, seconds: float = 0.0) -> F
     until = time.monotonic() + seconds
     first = True
     while first or time.monotonic() < until:
-        for operation in described.get_all_operations():
+        for found in described.get_all_operations():
+            assert isinstance(found, Ok), found
+            operation = found.ok()
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
-                @given(case=operation.ok().as_strategy(generation_mode=mode))
+                @given(case=operation.as_strategy(generation_mode=mode))
                 @settings(
                     max_examples=examples,
                     deadline=None,
@@ -131,7 +134,7 @@ def fuzz(base: str, opened: Opened, *, examples: int, seconds: float = 0.0) -> F
                     phases=[Phase.generate],
                     suppress_health_check=list(HealthCheck),
                 )
-                def call(case: Case) -> None:
+                def call(case: Case[Any]) -> None:
                     answer = case.call(base_url=base, timeout=15)
                     findings.take(f"{case.method} {case.path}", answer.status_code, answer.text)
 
@@ -171,7 +174,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Path and method of all that is answered."""
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} would not be called"
-        yield from ((route.path, method.lower()) for method in route.methods)
+        yield from ((route.path, method.lower()) for method in route.methods or ())
 
 
 def _body(schema: Json) -> Json:

@@ -11,7 +11,8 @@ async def moves_by_cause(tx: Transaction, prefixes: Sequence[str]) -> dict[str, 
     await tx.execute("set local statement_timeout = 0")
     cursor = await tx.execute(
         "select t.cause, c.telegram_id, t.amount_credits from transfers t join customers c on c.id = t.customer_id"
-        " where t.kind in ('top_up', 'withdrawal') and exists (select from unnest(%s) p where starts_with(t.cause, p))",
+        " where t.kind in ('top_up', 'withdrawal')"
+        " and exists (select from unnest(%s::text[]) prefix where starts_with(t.cause, prefix))",
         [list(prefixes)],
     )
     return {cause: (telegram_id, credits) for cause, telegram_id, credits in await cursor.fetchall()}

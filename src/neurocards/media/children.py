@@ -192,9 +192,9 @@ class Child:
         self._line, theirs = socket.socketpair()
         with theirs:
             try:
-                self.process = subprocess.Popen(
+                self.process: subprocess.Popen[bytes] = subprocess.Popen(
                     [sys.executable, "-P", "-m", "neurocards.media.child"],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env=_ENVIRONMENT,
