@@ -40,10 +40,9 @@ from neurocards.storm.sellers import Memory, Phone, Seller  # noqa: E402
 
 BOT_TOKEN = "110000002:" + "u" * 35
 SELLERS = 4
-MOST_WAIT_SECONDS = 1.1
-"""A wait ends after a second; the look at it may come a little later."""
+MOST_WAIT_SECONDS = 1.0
 HELD_SECONDS = 3.0
-"""How long somebody's transaction holds the tables: three tries of the migration fail meanwhile."""
+"""How long somebody's transaction holds the tables: some tries of the migration fail meanwhile."""
 
 USUAL = (
     "alter table orders add column next text; alter table generations add column next text;"
@@ -66,7 +65,8 @@ class Watched:
             while True:
                 cursor = await connection.execute(
                     "select coalesce(max(extract(epoch from clock_timestamp() - waitstart)), 0)::float8"
-                    " from pg_locks where not granted and locktype <> 'advisory'"
+                    # Whoever makes an index waits for writers' transactions, and nobody waits for them.
+                    " from pg_locks where not granted and locktype not in ('advisory', 'virtualxid')"
                 )
                 row = await cursor.fetchone()
                 self.longest_wait = max(self.longest_wait, row[0] if row else 0.0)

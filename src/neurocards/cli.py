@@ -44,7 +44,7 @@ from neurocards.db.attention import Matter, matters
 from neurocards.db.connection import Away, Transaction
 from neurocards.db.dumps import DumpError, NoProgram, NoRole
 from neurocards.db.embedded import EmbeddedPostgresError
-from neurocards.db.migrate import SchemaTooNew
+from neurocards.db.migrate import Busy, SchemaTooNew
 from neurocards.db.operators import COMMAND_LINE, Action, SalesPause
 from neurocards.db.standing import Standing
 from neurocards.doctor.lines import State
@@ -86,6 +86,7 @@ OPERATORS_CAN_MEND = (
     BadTexts,
     EmbeddedPostgresError,
     SchemaTooNew,
+    Busy,
     DumpError,
     NoProgram,
     NoRole,

@@ -6,15 +6,25 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 # Any constant will do, as long as no other program locks the same one in this database.
 LOCK = 7_300_001
 
-LOCK_TRIES = 60
-"""How often a file is tried while something holds what it must change; a second each."""
+LOCK_MILLISECONDS = 250
+"""How long a file waits for one table. Orders queue behind it all that time, and it may have to wait for several."""
+
+LOCK_TRIES = 120
+"""How often a file is tried while something holds what it must change, a second apart."""
+
+ASIDE = b" index concurrently "
+"""A file with this is applied statement by statement, each on its own: nobody waits for it, however long it takes."""
+
+
+class Busy(Exception):
+    """Something holds what a migration must change."""
 
 
 def names() -> list[str]:
@@ -27,9 +37,9 @@ class SchemaTooNew(Exception):
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply what is missing; returns the names of the files applied. Raises SchemaTooNew."""
+    """Apply what is missing; returns the names of the files applied. Raises SchemaTooNew, or Busy."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-        await connection.execute("select pg_advisory_lock(%s)", [LOCK])
+        await _take_turn(connection)
         await connection.execute(
             "create table if not exists migrations"
             " (name text primary key, applied_at timestamptz not null default now())"
@@ -48,20 +58,44 @@ async def migrate(dsn: str) -> list[str]:
         return [file.name for file in missing]
 
 
+async def _take_turn(connection: psycopg.AsyncConnection) -> None:
+    """One migration at a time. It is asked for again and again: an index waits for whoever waits inside a statement."""
+    while True:
+        cursor = await connection.execute("select pg_try_advisory_lock(%s)", [LOCK])
+        if await cursor.fetchone() == (True,):
+            return
+        await asyncio.sleep(0.2)
+
+
 async def _apply(connection: psycopg.AsyncConnection, name: str, statements: bytes) -> None:
     """Apply one file whole. Sales go on meanwhile: who waits for a lock makes others wait, so it waits briefly."""
+    if ASIDE in statements:
+        await _apply_aside(connection, name, statements)
+        return
     for attempt in count(1):
         try:
             async with connection.transaction():
-                await connection.execute(b"set local lock_timeout = '1s'")
+                await connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS}".encode())
                 await connection.execute(statements)
                 await connection.execute("insert into migrations (name) values (%s)", [name])
-        except LockNotAvailable:
+        except (LockNotAvailable, DeadlockDetected) as error:
             if attempt == LOCK_TRIES:
-                raise
+                raise Busy(
+                    f"{name} was not applied: something holds a table for long (a backup?): migrate again"
+                ) from error
             await asyncio.sleep(1.0)
         else:
             return
+
+
+async def _apply_aside(connection: psycopg.AsyncConnection, name: str, statements: bytes) -> None:
+    """Apply a file of indexes. One that breaks off is applied anew: each statement is safe to repeat."""
+    await connection.execute("set lock_timeout = 0")
+    await connection.execute("set statement_timeout = 0")
+    for statement in statements.split(b";"):
+        if statement.strip():
+            await connection.execute(statement)
+    await connection.execute("insert into migrations (name) values (%s)", [name])
 
 
 async def pending(dsn: str) -> list[str]:

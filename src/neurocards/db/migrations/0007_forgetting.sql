@@ -9,6 +9,7 @@ alter table orders
 comment on column orders.forgotten_at is
     'When its photos and words were forgotten: then they are empty, and what photo_key names is gone.';
 
+-- Safe beside older code: the constraint that is replaced was stricter.
 alter table generations
     add column forgotten_at timestamptz,
     add constraint generations_forgotten_keep_no_video
@@ -18,11 +19,10 @@ alter table generations
         check (state <> 'completed' or video_key is not null or forgotten_at is not null) not valid;
 comment on column generations.forgotten_at is 'When what was made was removed from the store, long after it had ended.';
 
-create index orders_remembered on orders (placed_at) where forgotten_at is null;
-create index generations_remembered on generations (finished_at) where forgotten_at is null and finished_at is not null;
-
 -- The words of an order are agreed on like the rest. They can be forgotten, once and all of them, and not changed.
+-- Safe beside older code: the next statement puts it back, in the same transaction.
 drop trigger orders_are_agreed on orders;
+-- Safe beside older code: it allows what it allowed, and forgetting.
 create trigger orders_are_agreed before update on orders
     for each row when (
         (new.id, new.number, new.customer_id, new.count, new.price_credits, new.placed_at, new.template,

@@ -1,14 +1,9 @@
--- What watching the shop needs: one trace for each order, and indexes that count without reading what they count.
+-- What watching the shop needs: one trace for each order, and what it has found out about itself.
 
 -- New orders get one; of older ones their id serves. Added without a default first, so that no row is rewritten.
 alter table orders add column trace_id uuid;
 alter table orders alter column trace_id set default gen_random_uuid();
 comment on column orders.trace_id is 'One trace for all that is done for the order, in whatever process.';
-
-create index generations_unfulfilled on generations (order_id) include (state, id) where state <> 'completed';
-create index transfers_reversed on transfers (generation_id) where kind = 'reversal';
-create index attempts_counted on attempts (provider, state) include (cost_units, cost_usd, accepted_at, ended_at);
-create index attempts_by_time on attempts (created_at);
 
 create table watch (
     only_row        boolean primary key default true constraint watch_has_one_row check (only_row),
