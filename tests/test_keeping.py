@@ -18,13 +18,13 @@ from aiogram.types import LabeledPrice
 from neurocards import forgetting, keeping, restoring
 from neurocards.audit import audit
 from neurocards.bot import make_bot, star_moves
-from neurocards.db import backups, dumps, embedded, generations, notices, operators
+from neurocards.db import backups, dumps, embedded, generations, migrate, notices, operators
 from neurocards.db.connection import APP_ROLE, Database
 from neurocards.db.customers import Customer
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.notices import NoticeKind
 from neurocards.db.statements import Kept, kept
-from neurocards.keeping import Found, Made, Place, Watch
+from neurocards.keeping import Found, Made, NoBackup, Place, Watch
 from neurocards.reconciling import Reconciled, reconcile
 from neurocards.restoring import RESTORED
 from neurocards.sealing import PIECE_BYTES, TAG_BYTES, CannotOpen, WrongKey, opened, read_key, sealed
@@ -225,6 +225,55 @@ async def test_old_backups_go_and_whatever_else_lies_there_stays(kit: Kit) -> No
     assert set(left) == {names[13], "letters.txt", made.location.removeprefix("here/")}
 
 
+async def test_f79_the_last_backup_that_was_proved_stays_until_another_one_is(kit: Kit) -> None:
+    now = datetime.now(UTC)
+    old, proved = (f"neurocards-{now - timedelta(days=days):%Y%m%dT%H%M%SZ}.backup" for days in (40, 30))
+    for name in (old, proved):
+        await kit.place.store.put(name, b"x")
+        async with kit.database.transaction() as tx:
+            await backups.record(tx, location=kit.place.location(name), size_bytes=1, sha256="x")
+            await backups.checked(tx, kit.place.location(name), failure=None)
+    made = await kit.back_up()
+    assert made.forgotten == 1 and proved in await keys(kit.place.store)
+    await restoring.record_proof(kit.database, await kit.latest(), failure=None)
+    await kit.back_up()
+    assert proved not in await keys(kit.place.store)
+
+
+async def test_a_backup_sees_nothing_that_was_forgotten_while_it_waited_to_look(kit: Kit, empty: str) -> None:
+    await sold(kit)
+    await told(kit)
+    await advance(kit.owner, 181 * DAY_SECONDS)
+    async with kit.database.transaction() as tx:
+        await tx.execute("select forget_videos(interval '180 days', 10)")
+        making = asyncio.create_task(kit.back_up())
+        while not await _waits_for_a_lock(kit):  # noqa: ASYNC110 (the server sets no event)
+            await asyncio.sleep(0.01)
+    await forget(kit)
+    await making
+    report = await restoring.prove(empty, await kit.latest(), key=KEY)
+    assert (report.violations, report.figures.completed) == ([], 1)
+
+
+async def _waits_for_a_lock(kit: Kit) -> bool:
+    async with kit.owner.transaction() as tx:
+        cursor = await tx.execute("select exists (select from pg_locks where not granted and locktype = 'advisory')")
+        return await cursor.fetchone() == (True,)
+
+
+async def test_what_an_address_leaves_open_is_the_same_for_the_programs(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = psycopg.conninfo.conninfo_to_dict(kit.dsn)
+    for name in ("host", "port", "user", "password"):
+        if parts.get(name):
+            monkeypatch.setenv(f"PG{name.upper()}", str(parts[name]))
+    address = psycopg.conninfo.make_conninfo(dbname=str(parts["dbname"]))
+    watch = Watch()
+    made = await keeping.back_up(address, kit.database, kit.store, kit.place, key=KEY, keep=KEEP, watch=watch)
+    assert made.size_bytes > 0
+
+
 def test_the_programs_are_never_older_than_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (16, 18):
         folder = tmp_path / str(version)
@@ -406,6 +455,53 @@ async def test_a_lost_database_comes_back_with_what_was_paid_since(
         assert await violations(database) == []
 
 
+async def test_a_restore_that_breaks_off_leaves_no_shop_that_could_sell(
+    kit: Kit, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the database is back and before sales are paused there is a moment, and a power cut finds it."""
+    await sold(kit)
+    await kit.back_up()
+
+    async def cut(dsn: str) -> list[str]:
+        raise ConnectionError("the power is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(migrate, "migrate", cut)
+        with pytest.raises(ConnectionError):
+            await restoring.restore(empty, await kit.latest(), key=KEY)
+    assert not await dumps.is_empty(empty)
+    async with Database(empty) as database:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await new_order(database)
+
+
+async def test_a_restore_that_was_refused_leaves_the_database_as_it_was(kit: Kit, empty: str) -> None:
+    await sold(kit)
+    await kit.back_up()
+    with pytest.raises(restoring.Unsound):
+        await restoring.restore(empty, await kit.latest(), key=bytes(32))
+    async with Database(empty) as database, database.transaction() as tx:
+        await tx.execute("create table writable ()")
+        await tx.execute("drop table writable")
+    # One that was killed before it had put anything back is just begun again.
+    with psycopg.connect(empty, autocommit=True) as server:
+        server.execute("alter database " + server.info.dbname + " set default_transaction_read_only = on")
+    await restoring.restore(empty, await kit.latest(), key=KEY)
+    async with Database(empty, role=APP_ROLE) as database:
+        assert await paused(Kit(empty, database, database, kit.store, kit.place))
+
+
+async def test_a_backup_is_found_by_name_and_by_file_and_else_missed_in_a_line(kit: Kit, tmp_path: Path) -> None:
+    made = await kit.back_up()
+    name = made.location.removeprefix("here/")
+    assert (await keeping.find(kit.place, name)).location == made.location
+    file = tmp_path / "backups" / ".." / "backups" / name
+    assert (await keeping.find(kit.place, str(file))).location == str(file)
+    for missing in ("../nothing.backup", "neurocards-20260101T000000Z.backup", ""):
+        with pytest.raises(NoBackup):
+            await keeping.find(kit.place, missing)
+
+
 async def test_a_payment_is_put_back_once_and_only_when_it_was_not_returned(
     kit: Kit, simulators: Simulators, bot: Bot
 ) -> None:
@@ -572,6 +668,28 @@ async def test_t27_a_photo_that_somebody_orders_from_again_is_not_deleted(kit: K
     await new_draft(kit.database, customer)
     await forget(kit)
     assert "photos/1" in await keys(kit.store)
+
+
+async def test_t27_what_is_old_in_the_store_and_in_no_row_goes_too(kit: Kit) -> None:
+    """A photo that was replaced before anybody ordered from it; a video of an order that a restore has lost."""
+    generation_id = await sold(kit)
+    await told(kit)
+    before = await keys(kit.store)
+    lost = f"videos/{uuid4()}/1-1.mp4"
+    for key in ("photos/replaced", lost, "letters/1", "videos/of-somebody-else"):
+        await kit.store.put(key, b"x")
+
+    async def sweep() -> list[str]:
+        await forgetting.sweep(kit.database, kit.store, photo_days=30, video_days=180)
+        return [key for key in await keys(kit.store) if key not in before]
+
+    await advance(kit.owner, 29 * DAY_SECONDS)
+    assert len(await sweep()) == 4
+    await advance(kit.owner, 2 * DAY_SECONDS)
+    assert await sweep() == ["letters/1", lost, "videos/of-somebody-else"]
+    await advance(kit.owner, 150 * DAY_SECONDS)
+    assert await sweep() == ["letters/1", "videos/of-somebody-else"]
+    assert f"videos/{generation_id}/1-1.mp4" in await keys(kit.store), "what is in the books is theirs to forget"
 
 
 async def test_t27_nothing_is_forgotten_while_a_backup_looks(kit: Kit) -> None:

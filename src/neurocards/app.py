@@ -62,6 +62,7 @@ AUDIT_SECONDS = 20.0
 """How often it is asked whether an audit is due."""
 PRUNE_SECONDS = 3600.0
 FORGET_SECONDS = 600.0
+SWEEP_SECONDS = 86_400.0
 STALE_FILE_SECONDS = 3600.0
 
 log = structlog.get_logger()
@@ -154,7 +155,7 @@ async def run_bot(settings: Settings) -> None:
         else:
             registration = Registration(bot, public_url=settings.public_url, secret=webhook_secret(bot_token))
             entrances = [registration.run, _hooks(basics, bot_token, stack)]
-        upkeep = [*_upkeep(basics.database), _auditing(basics.database), _forgetting(basics)]
+        upkeep = [*_upkeep(basics.database), _auditing(basics.database), _forgetting(basics), _sweeping(basics)]
         chat_id = settings.alert_chat_id
         if chat_id is not None:
             upkeep.append(_alerts(basics.database, Alarm(bot, chat_id), settings, chat_id))
@@ -578,6 +579,19 @@ def _forgetting(basics: Basics) -> Run:
         return done.total
 
     return Loop("forgetting", forget, pause_seconds=FORGET_SECONDS).run
+
+
+def _sweeping(basics: Basics) -> Run:
+    """What is old in the store and in no row goes, once a day; by bots alone, since one look is enough."""
+    settings = basics.settings
+
+    async def sweep() -> int:
+        await forgetting.sweep(
+            basics.database, basics.store, photo_days=settings.photo_days, video_days=settings.video_days
+        )
+        return 0
+
+    return Loop("sweeping", sweep, pause_seconds=SWEEP_SECONDS).run_loosely
 
 
 def _checks(database: Database, router: Router, catalogue: Catalogue, providers: "Mapping[str, VideoProvider]") -> Run:

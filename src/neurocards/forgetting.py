@@ -4,10 +4,11 @@ First the books forget, then the store: what is to be deleted is on record until
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
-from neurocards.db import forgetting
+from neurocards.db import forgetting, generations
 from neurocards.db.connection import Database
 from neurocards.domain.failures import Failure
 from neurocards.storage import Store
@@ -40,6 +41,42 @@ async def turn(database: Database, store: Store, *, photo_days: int, video_days:
     if done.total:
         log.info("forgotten", words=done.words, videos=done.videos, objects=done.objects)
     return done
+
+
+async def sweep(database: Database, store: Store, *, photo_days: int, video_days: int) -> int:
+    """Delete what is old in the store and in no row: replaced photos, videos of orders that a restore has lost.
+
+    Returns how many objects that were. A store that is away is swept another time.
+    """
+    now = await database.run(generations.clock)
+    try:
+        strays = await _strays(database, store, "photos", before=now - timedelta(days=photo_days))
+        strays += await _strays(database, store, "videos", before=now - timedelta(days=video_days))
+        for key in strays:
+            await store.delete(key)
+    except Failure as failure:
+        log.warning("media_not_swept", failure=str(failure))
+        return 0
+    if strays:
+        log.info("swept", objects=len(strays))
+    return len(strays)
+
+
+async def _strays(database: Database, store: Store, folder: str, *, before: datetime) -> list[str]:
+    strays: list[str] = []
+    old: list[str] = []
+
+    async def ask() -> None:
+        strays.extend(await database.run(lambda tx: forgetting.strays(tx, old)))
+        old.clear()
+
+    async for one in store.list(folder):
+        if one.changed_at is not None and one.changed_at < before:
+            old.append(one.key)
+        if len(old) >= BATCH:
+            await ask()
+    await ask()
+    return strays
 
 
 async def _delete(database: Database, store: Store) -> int:

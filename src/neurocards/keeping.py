@@ -108,7 +108,8 @@ async def back_up(
             await place.store.put(name, _tallied(sealed(content, key), tally))
     location, digest = place.location(name), tally.sha256.hexdigest()
     await database.run(lambda tx: backups.record(tx, location=location, size_bytes=tally.size_bytes, sha256=digest))
-    forgotten = await _prune(place, older_than=moment.taken_at - keep)
+    proved = await database.run(backups.last_proved)
+    forgotten = await _prune(place, older_than=moment.taken_at - keep, spared=proved)
     log.info("backup_made", location=location, size_bytes=tally.size_bytes, media=tally.media, forgotten=forgotten)
     return Made(location, tally.size_bytes, digest, tally.media, tally.media_bytes, forgotten)
 
@@ -125,7 +126,7 @@ async def find(place: Place, named: str) -> "Found":
     """The backup of this name in its place, the one in this file, or the latest; raises NoBackup."""
     if named == "latest":
         named = await latest(place)
-    if await place.store.size(named) is not None:
+    if _NAME.fullmatch(named) and await place.store.size(named) is not None:
         return Found(place.location(named), place.store.stream(named))
     file = await asyncio.to_thread(_file, named)
     if file is not None:
@@ -199,13 +200,17 @@ async def _tallied(stream: AsyncIterator[bytes], tally: _Tally) -> AsyncIterator
         yield piece
 
 
-async def _prune(place: Place, *, older_than: datetime) -> int:
-    """Remove old backups, by the time in their names: whatever else lies there is somebody else's."""
+async def _prune(place: Place, *, older_than: datetime, spared: str | None) -> int:
+    """Remove old backups, by the time in their names: whatever else lies there is somebody else's.
+
+    The last one that was proved stays until another one is: those after it may be worth nothing.
+    """
     old = [
         one.key
         async for one in place.store.list()
         if (name := _NAME.fullmatch(one.key))
         and datetime.strptime(name[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) < older_than
+        and place.location(one.key) != spared
     ]
     for key in old:
         await place.store.delete(key)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
+
 from neurocards.audit import Report, audit
 from neurocards.db import backups, dumps, migrate, operators
-from neurocards.db.connection import APP_ROLE, Database, Transaction
+from neurocards.db.connection import Database, Transaction
 from neurocards.keeping import Found, Head, NoBackup
 from neurocards.sealing import CannotOpen
 
@@ -54,17 +56,21 @@ class Proof:
 
 
 async def restore(dsn: str, found: Found, *, key: bytes, on_bytes: Callable[[int], None] = lambda _: None) -> Restored:
-    """Put a backup into an empty database and pause sales; raises NotEmpty, or Unsound: then it is still empty."""
+    """Put a backup into an empty database and pause sales; raises NotEmpty, or Unsound: then it is still empty.
+
+    Until sales are paused nobody else can write there: a restore that breaks off is no shop that sells.
+    """
     if not await dumps.is_empty(dsn):
         raise NotEmpty(
             "the database is not empty: a backup goes into an empty one: docs/recovery.md says how to make it"
         )
-    with _named(found):
-        head, media = await _put_back(dsn, found, key, on_bytes)
-    migrated = await migrate.migrate(dsn)
-    async with Database(dsn, connections=2, role=APP_ROLE) as database, database.transaction() as tx:
-        await operators.record(tx, operator=operators.COMMAND_LINE, action="restore", subject=found.location)
-        await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason=RESTORED)
+    async with dumps.closed(dsn) as ours:
+        with _named(found):
+            head, media = await _put_back(ours, found, key, on_bytes)
+        migrated = await migrate.migrate(ours)
+        async with await psycopg.AsyncConnection.connect(ours) as tx:
+            await operators.record(tx, operator=operators.COMMAND_LINE, action="restore", subject=found.location)
+            await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason=RESTORED)
     return Restored(found.location, head.made_at, len(media), tuple(migrated))
 
 

@@ -6,6 +6,7 @@ A store that does not answer raises Failure (an outage: it costs nobody an attem
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from obstore.exceptions import BaseError
@@ -21,11 +22,12 @@ PARTS_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as the store lists it; `mark` changes with its content (an ETag)."""
+    """An object as the store lists it; `mark` changes with its content (an ETag), `changed_at` is the store's time."""
 
     key: str
     size_bytes: int
     mark: str
+    changed_at: datetime | None = None
 
 
 class BadStore(Exception):
@@ -79,7 +81,7 @@ class Store:
         with _translated():
             async for page in self._backend.list(prefix):
                 for one in page:
-                    yield Stored(one["path"], one["size"], (one["e_tag"] or "").strip('"'))
+                    yield Stored(one["path"], one["size"], (one["e_tag"] or "").strip('"'), one["last_modified"])
 
     async def delete(self, key: str) -> None:
         """Remove the object; it may be gone already."""

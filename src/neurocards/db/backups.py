@@ -30,6 +30,15 @@ async def checked(tx: Transaction, location: str, *, failure: str | None) -> Non
     )
 
 
+async def last_proved(tx: Transaction) -> str | None:
+    """Where the newest backup lies that was proved to be restorable; None when none ever was."""
+    cursor = await tx.execute(
+        "select location from backups where checked_at is not null and failure is null order by id desc limit 1"
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
 async def last_verified(tx: Transaction) -> datetime | None:
     """When a backup was last proved to be restorable; None when none ever was."""
     cursor = await tx.execute("select max(checked_at) from backups where failure is null")

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
-from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import pq, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from neurocards.db import embedded
 from neurocards.db.connection import APP_ROLE, Database
@@ -53,9 +53,10 @@ async def one_moment(dsn: str) -> AsyncIterator[Moment]:
     """Hold a moment of the database still while others go on. The time is that of the shop's own clock."""
     async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10, autocommit=True) as connection:
         await connection.execute("set idle_in_transaction_session_timeout = 0")
+        # Before the transaction: the statement that waited would see what there was before it waited.
+        await connection.execute("select pg_advisory_lock_shared(%s)", [KEEPING_LOCK])
         async with connection.transaction():
             await connection.execute("set transaction isolation level repeatable read, read only")
-            await connection.execute("select pg_advisory_xact_lock_shared(%s)", [KEEPING_LOCK])
             cursor = await connection.execute(
                 "select pg_export_snapshot(), clock_now(), array(select name from migrations order by name)"
             )
@@ -118,6 +119,35 @@ async def is_empty(dsn: str) -> bool:
             "select not exists (select from pg_class where relnamespace = 'public'::regnamespace)"
         )
         return await cursor.fetchone() == (True,)
+
+
+@asynccontextmanager
+async def closed(dsn: str) -> AsyncIterator[str]:
+    """Let nobody write to the database but who comes by the address that is given here, until the end of the block.
+
+    What breaks off in the middle, whatever ends it, leaves a database that is empty or that nobody can write to.
+    """
+    options = f"{conninfo_to_dict(dsn).get('options') or ''} -c default_transaction_read_only=off".strip()
+    ours = make_conninfo(dsn, options=options)
+    await _set_read_only(ours, read_only=True)
+    try:
+        yield ours
+    except BaseException:
+        if await is_empty(ours):
+            await _set_read_only(ours, read_only=False)
+        raise
+    await _set_read_only(ours, read_only=False)
+
+
+async def _set_read_only(dsn: str, *, read_only: bool) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        change = "set default_transaction_read_only = on" if read_only else "reset default_transaction_read_only"
+        try:
+            await connection.execute(sql.SQL("alter database {} " + change).format(name))
+        except psycopg.errors.InsufficientPrivilege as error:
+            user = connection.info.user
+            raise DumpError(f"{user} does not own the database: a restore goes into one that it does") from error
 
 
 async def set_clock(database: Database, at: datetime) -> None:
@@ -209,8 +239,8 @@ def _environment(dsn: str) -> dict[str, str]:
         for option in pq.Conninfo.get_defaults()
         if option.envvar and parts.get(option.keyword.decode()) not in (None, "")
     }
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**ours, **variables, "PGAPPNAME": "neurocards backup", "LC_ALL": "C"}
+    # What the address leaves open is read from the same environment by us and by them.
+    return {**os.environ, **variables, "PGAPPNAME": "neurocards backup", "LC_ALL": "C"}
 
 
 def _major(connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> int:

@@ -28,6 +28,20 @@ async def deleted(tx: Transaction, keys: Sequence[str]) -> None:
     await tx.execute("delete from media_to_delete where key = any(%s)", [list(keys)])
 
 
+async def strays(tx: Transaction, keys: Sequence[str]) -> Sequence[str]:
+    """Those of these objects that belong to no order and no draft."""
+    cursor = await tx.execute(
+        """
+        select key from unnest(%s::text[]) key
+         where case when starts_with(key, 'photos/') then not photo_is_wanted(key)
+                    when key ~ '^videos/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/'
+                        then not exists (select from generations where id = split_part(key, '/', 2)::uuid) end
+        """,
+        [list(keys)],
+    )
+    return [key for (key,) in await cursor.fetchall()]
+
+
 async def _forget(tx: Transaction, question: str, days: int, limit: int) -> int:
     cursor = await tx.execute(question.encode(), [days, limit])
     row = await cursor.fetchone()
