@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
-
 from neurocards.audit import Report, audit
 from neurocards.db import backups, dumps, migrate, operators
 from neurocards.db.connection import Database, Transaction
@@ -68,7 +66,7 @@ async def restore(dsn: str, found: Found, *, key: bytes, on_bytes: Callable[[int
         with _named(found):
             head, media = await _put_back(ours, found, key, on_bytes)
         migrated = await migrate.migrate(ours)
-        async with await psycopg.AsyncConnection.connect(ours) as tx:
+        async with dumps.transaction(ours) as tx:
             await operators.record(tx, operator=operators.COMMAND_LINE, action="restore", subject=found.location)
             await operators.pause_sales(tx, operator=operators.COMMAND_LINE, reason=RESTORED)
     return Restored(found.location, head.made_at, len(media), tuple(migrated))

@@ -17,7 +17,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from neurocards.db import embedded
-from neurocards.db.connection import APP_ROLE, Database
+from neurocards.db.connection import APP_ROLE, Database, Transaction
 
 CHUNK_BYTES = 256 * 1024
 
@@ -137,6 +137,13 @@ async def closed(dsn: str) -> AsyncIterator[str]:
             await _set_read_only(ours, read_only=False)
         raise
     await _set_read_only(ours, read_only=False)
+
+
+@asynccontextmanager
+async def transaction(dsn: str) -> AsyncIterator[Transaction]:
+    """One transaction by just this address, which a pool would add to."""
+    async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=10) as connection:
+        yield connection
 
 
 async def _set_read_only(dsn: str, *, read_only: bool) -> None:
