@@ -236,6 +236,7 @@ async def test_f79_the_last_backup_that_was_proved_stays_until_another_one_is(ki
     made = await kit.back_up()
     assert made.forgotten == 1 and proved in await keys(kit.place.store)
     await restoring.record_proof(kit.database, await kit.latest(), failure=None)
+    await advance(kit.owner, 1.0)
     await kit.back_up()
     assert proved not in await keys(kit.place.store)
 
