@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from neurocards import forgetting, maintenance, starting
+from neurocards import forgetting, maintenance, starting, traces
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.alerts import Alerts, Teller
 from neurocards.catalogue import BadCatalogue, load_catalogue
@@ -484,8 +484,9 @@ async def _run_until_stopped(
     listener = asyncio.create_task(_pass_on_hints(basics.database, wakers))
     log.info("started")
     try:
-        async with _watched(basics, role, stop):
-            outcomes = await asyncio.gather(*(_stopping_all(run, stop) for run in loops), return_exceptions=True)
+        with traces.exporting(basics.settings.otel_exporter_otlp_endpoint, role=role):
+            async with _watched(basics, role, stop):
+                outcomes = await asyncio.gather(*(_stopping_all(run, stop) for run in loops), return_exceptions=True)
     finally:
         listener.cancel()
     for outcome in outcomes:

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from neurocards import meters
+from neurocards import meters, traces
 from neurocards.db import customers, generations, notices, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.customers import Customer
@@ -180,8 +180,9 @@ class Outbox:
             if story is None:
                 return
             bind_contextvars(**story.order.names)
-            async with asyncio.timeout(SENDING_SECONDS):
-                sent = await self._say(notice.kind, story)
+            with traces.span(f"send {notice.kind.value}", story.order):
+                async with asyncio.timeout(SENDING_SECONDS):
+                    sent = await self._say(notice.kind, story)
         except Unreachable:
             log.info("customer_unreachable")
             meters.message(notice.kind.value, "unreachable")

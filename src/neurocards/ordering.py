@@ -4,6 +4,7 @@ from uuid import UUID
 
 from structlog.contextvars import bind_contextvars
 
+from neurocards import traces
 from neurocards.db import generations, operators, orders
 from neurocards.db.connection import Database, Transaction
 from neurocards.db.orders import Cancellation, Outcome, Placement
@@ -35,12 +36,12 @@ async def place_order(
     """
     template = catalogue.templates.get(template_id or "")
 
-    async def place(tx: Transaction) -> Placement:
+    async def place(tx: Transaction) -> tuple[Placement, Order | None]:
         if not await operators.selling(tx) and await orders.find(tx, draft_id) is None:
-            return Placement(Outcome.PAUSED, None, None, None)
+            return Placement(Outcome.PAUSED, None, None, None), None
         found = await offer(tx, catalogue, template) if template is not None else None
         if isinstance(found, Wait | Nobody) and await orders.find(tx, draft_id) is None:
-            return await _closed(tx, found)
+            return await _closed(tx, found), None
         placement = await orders.place(
             tx,
             draft_id,
@@ -51,11 +52,13 @@ async def place_order(
             deadline_seconds=deadline_seconds,
             open_limit=open_limit,
         )
-        if placement.outcome is Outcome.PLACED:
-            _name_in_logs(await orders.find(tx, draft_id))
-        return placement
+        return placement, await orders.find(tx, draft_id) if placement.outcome is Outcome.PLACED else None
 
-    return await database.run(place, patience_seconds=PATIENCE_SECONDS)
+    placement, order = await database.run(place, patience_seconds=PATIENCE_SECONDS)
+    if order is not None:
+        _name_in_logs(order)
+        traces.begin(order)
+    return placement
 
 
 async def _closed(tx: Transaction, found: Wait | Nobody) -> Placement:

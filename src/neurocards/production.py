@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from neurocards import meters
+from neurocards import meters, traces
 from neurocards.db import generations, jobs, orders, outlook
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.generations import Frames, TaskTaken, Video
@@ -254,6 +254,13 @@ class Production:
             raise LostLease(work.job)
         began_at = time.monotonic()
         try:
+            with traces.span(step.value, work.order, calm=_PutBack):
+                await self._take(step, work)
+        finally:
+            meters.stage_took(step.value, time.monotonic() - began_at)
+
+    async def _take(self, step: Step, work: Work) -> None:
+        try:
             if not await self._follow_hints(work):
                 await self._steps[step](work)
                 log.info("step_done", step=step.value)
@@ -264,8 +271,6 @@ class Production:
         except Exception as error:
             log.exception("step_crashed", step=step.value)
             await self._judge(work, Failure(FailureKind.TEMPORARY, Reason.INTERNAL, repr(error)))
-        finally:
-            meters.stage_took(step.value, time.monotonic() - began_at)
 
     # The steps, in their order --------------------------------------------------------------------------------
 
@@ -731,6 +736,7 @@ class Production:
         `asked` is whom the failed call went to: others may have to be told to leave them alone.
         """
         log.warning("step_failed", failure=str(failure))
+        traces.failed(failure)
         if failure.kind is FailureKind.UNSUITED and ended is None:
             # Nobody was asked for a video yet, so there is no model that could have refused it.
             failure = Failure(FailureKind.TEMPORARY, failure.reason, failure.message)

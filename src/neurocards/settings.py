@@ -87,6 +87,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _collector(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is no address such as http://127.0.0.1:4318")
+    return value.rstrip("/")
+
+
+Collector = Annotated[str, BeforeValidator(_plain), AfterValidator(_collector)]
 Secret = Annotated[SecretStr, BeforeValidator(_plain)]
 Token = Annotated[SecretStr, BeforeValidator(_token)]
 Keys = Annotated[SecretStr, BeforeValidator(_keys)]
@@ -138,6 +146,12 @@ class Settings(BaseSettings):
     )
     ops_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         9464, description="The port for that, one of its own for each process on a machine; 0: nothing is told."
+    )
+
+    otel_exporter_otlp_endpoint: Collector | None = Field(
+        None,
+        description="Where traces go, one for each order: a collector of OpenTelemetry that takes OTLP over HTTP,"
+        " e.g. http://127.0.0.1:4318. Without it none are made.",
     )
 
     telegram_api_url: str = Field("https://api.telegram.org", description="Base address of the Bot API.")

@@ -16,7 +16,7 @@ TOKEN = f"5999999:{'w' * 35}"
 
 @asynccontextmanager
 async def at_work(
-    role: Role, home: Path, simulators: Simulators, *, dsn: str, log: Path, token: str = TOKEN
+    role: Role, home: Path, simulators: Simulators, *, dsn: str, log: Path, token: str = TOKEN, **settings: str
 ) -> AsyncIterator[LeashedProcess]:
     """The process, from its start on; it logs to `log`. Whoever still runs in the end is killed."""
     surroundings = environment(
@@ -27,6 +27,7 @@ async def at_work(
         TELEGRAM_API_URL=simulators.telegram,
         KIE_API_URL=simulators.kie,
         KIE_UPLOAD_URL=simulators.kie,
+        **settings,
     )
     process = await asyncio.to_thread(_start, role, surroundings, home, log)
     try:
