@@ -59,15 +59,16 @@ check() {
     if [ -n "$root" ]; then
         [ -d "$root" ] || refuse "$root is not a folder"
         root=$(readlink -f -- "$root")
+        [ "$root" != / ] || refuse "--root is for a rehearsal, and / is the real thing: leave it out"
     elif [ "$(id -u)" -ne 0 ]; then
         refuse "it needs root: sudo ./install.sh (or --root DIR for a rehearsal)"
     fi
-    [ "$root" != / ] || root=
     for tool in systemd-sysusers systemd-run flock sha256sum; do
         command -v "$tool" >/dev/null || refuse "this host has no $tool: it must be a Debian or Ubuntu with systemd"
     done
     # A link in a rehearsal's folder could lead out of it.
-    [ -z "$root" ] || for place in opt/neurocards etc/neurocards etc/systemd/system var/lib/neurocards usr/local/bin; do
+    [ -z "$root" ] || for place in opt/neurocards/releases opt/neurocards/.lock etc/neurocards/neurocards.env \
+        etc/systemd/system var/lib/neurocards usr/local/bin; do
         case $(readlink -m -- "$root/$place") in
             "$root/$place") ;;
             *) refuse "$root/$place leads out of $root" ;;
@@ -87,6 +88,10 @@ put_release() {
     release=$home/releases/$name
     if [ -e "$release/.complete" ]; then
         say "version $name is there already"
+        # After an upgrade of the system its packages may be for a Python that is gone.
+        packages=$(cat -- "$release/.venv/.neurocards" 2>/dev/null || true)
+        put_packages
+        [ "$packages" = "$(cat -- "$release/.venv/.neurocards")" ] || touch -- "$home/.restart"
         return
     fi
     say "putting version $name into $release"
@@ -112,13 +117,16 @@ release_name() {
 }
 
 put_packages() {
-    if [ -n "${NEUROCARDS_VENV:-}" ]; then
+    if [ -n "${NEUROCARDS_VENV:-}" ] && [ ! -e "$release/.venv" ] && [ ! -L "$release/.venv" ]; then
         ln -s -- "$(readlink -m -- "$NEUROCARDS_VENV")" "$release/.venv"
     fi
     # bootstrap.sh counts everything from $root; a subshell keeps ours.
     (
         root=$release
         unset NEUROCARDS_VENV
+        # A Python below root's home is out of the reach of the shop's user, and caches there are not ours to fill.
+        PATH=/usr/local/bin:/usr/bin:/bin:$PATH
+        export UV_PYTHON_PREFERENCE=only-system UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1
         . "$release/scripts/bootstrap.sh"
         # The shop's user may not write here, and without compiled modules every start would cost seconds.
         "$python" -m compileall -q "$release/src" || give_up "the modules in $release/src could not be compiled"
@@ -157,12 +165,18 @@ activate() {
     before=$(readlink -- "$home/current" || true)
     older=$(readlink -- "$home/previous" || true)
     put_units "$1"
-    point current "$version"
-    [ -z "$before" ] || [ "$before" = "$version" ] || point previous "$before"
+    if [ "$before" != "$version" ]; then
+        # Whoever is cut off between here and the last restart finds it at the next run and goes on.
+        touch -- "$home/.restart"
+        # The way back first: without a link to it, the version that runs would count as forgotten.
+        [ -z "$before" ] || point previous "$before"
+        point current "$version"
+    fi
     if is_live; then
         systemctl daemon-reload
-        [ "$before" = "$version" ] || restart
+        [ ! -e "$home/.restart" ] || restart
     fi
+    rm -f -- "$home/.restart"
 }
 
 put_units() {
@@ -192,15 +206,18 @@ restart() {
 }
 
 undo() {
+    [ "$before" != "$version" ] ||
+        refuse "the schema could not be brought up to date: journalctl -u neurocards-migrate; then run this again"
     point current "$before"
     if [ "$older" ]; then point previous "$older"; else rm -f -- "$home/previous"; fi
     put_units "$home/current"
     systemctl daemon-reload
+    rm -f -- "$home/.restart"
     refuse "the schema could not be brought up to date, so the version before goes on: journalctl -u neurocards-migrate"
 }
 
 go_back() {
-    [ -L "$home/previous" ] || refuse "there is no version to go back to"
+    [ -L "$home/previous" ] && [ ! "$home/previous" -ef "$home/current" ] || refuse "there is no version to go back to"
     release=$(readlink -f -- "$home/previous")
     [ -e "$release/.complete" ] || refuse "the version before is not there any more: $release"
     activate "$release"
@@ -210,7 +227,11 @@ go_back() {
 # The current version and the one before stay.
 forget_old() {
     for old in "$home"/releases/*; do
-        [ "$old" -ef "$home/current" ] || [ "$old" -ef "$home/previous" ] || rm -rf -- "$old"
+        [ "$old" -ef "$home/current" ] || [ "$old" -ef "$home/previous" ] || {
+            # Half removed it must not look whole.
+            rm -f -- "$old/.complete"
+            rm -rf -- "$old"
+        }
     done
 }
 

@@ -2,15 +2,18 @@
 
 import asyncio
 import configparser
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import typer
 import yaml  # type: ignore[import-untyped]
@@ -29,8 +32,11 @@ PAGES = [*GUIDES, ROOT / "README.ru.md"]
 COMMANDS = set(typer.main.get_command(commands).commands)  # type: ignore[attr-defined]
 SETTINGS = {name.upper() for name in Settings.model_fields}
 
-NOT_OURS = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "BASE_IMAGE", "NEUROCARDS_IMAGE", "NEUROCARDS_VENV"}
-"""What Compose and the installer read, and the shop does not."""
+NOT_OURS = {
+    *("POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "BASE_IMAGE", "NEUROCARDS_IMAGE", "NEUROCARDS_VENV"),
+    "TELEGRAM_ID",
+}
+"""What Compose and the installer read, and the shop does not; and what stands for a number of a command."""
 
 LONGEST_TO_STOP_SECONDS = max(
     worker.DRAIN_SECONDS, notices.DRAIN_SECONDS, handling.DRAIN_SECONDS, connection.TRY_SECONDS
@@ -89,6 +95,15 @@ def test_a_server_gets_a_part_of_the_lock_and_all_that_the_shop_imports() -> Non
     wanted = project.partition("dependencies = [")[2].partition("\n]")[0]
     names = {re.sub(r"[-_.]+", "-", name) for name in re.findall(r'^    "([\w.-]+)', wanted, flags=re.MULTILINE)}
     assert names <= {re.sub(r"[-_.]+", "-", pin.split("==")[0]) for pin in part}
+
+
+def test_the_compose_file_is_one_by_the_specification() -> None:
+    """compose-spec.json is schema/compose-spec.json of github.com/compose-spec/compose-spec, under Apache-2.0."""
+    schema = jsonschema_rs.validator_for(json.loads((ROOT / "tests" / "compose-spec.json").read_text("utf-8")))
+    shop = compose()
+    assert [f"{error.instance_path}: {error.message}" for error in schema.iter_errors(shop)] == []
+    shop["services"]["bot"]["port"] = ["8080:8080"]
+    assert not schema.is_valid(shop), "it sees a word that there is not"
 
 
 def test_every_service_runs_a_command_with_settings_that_there_are() -> None:
@@ -177,6 +192,8 @@ class Host:
         self.home = self.root / "opt" / "neurocards"
         self.settings = self.root / "etc" / "neurocards" / "neurocards.env"
         self.venv = folder / "venv"
+        self._tools = folder / "tools"
+        self._tools.mkdir()
         self._fill_checkout()
         self._make_venv()
 
@@ -187,7 +204,11 @@ class Host:
     def run(self, *command: str) -> tuple[int, str, str]:
         finished = subprocess.run(
             ["sh", *command],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.root), "NEUROCARDS_VENV": str(self.venv)},
+            env={
+                "PATH": f"{self._tools}:{os.environ['PATH']}",
+                "HOME": str(self.root),
+                "NEUROCARDS_VENV": str(self.venv),
+            },
             cwd=self.root,
             capture_output=True,
             text=True,
@@ -198,6 +219,15 @@ class Host:
 
     def release(self, name: str = "current") -> Path:
         return (self.home / name).resolve()
+
+    @contextmanager
+    def tool(self, name: str, text: str) -> Iterator[None]:
+        """Let a program be another one meanwhile."""
+        stand_in = self._tools / name
+        stand_in.write_text(f"#!/bin/sh\n{text}\n")
+        stand_in.chmod(0o755)
+        yield
+        stand_in.unlink()
 
     def change(self) -> None:
         """Another version."""
@@ -290,6 +320,51 @@ def test_an_installation_that_was_cut_off_is_made_anew(host: Host) -> None:
 
 
 @needs_systemd
+@pytest.mark.parametrize("link", ["previous", "current"])
+def test_an_upgrade_that_is_cut_off_between_its_links_goes_on_and_keeps_the_version_that_runs(
+    host: Host, link: str
+) -> None:
+    host.install()
+    first = host.release()
+    host.change()
+    with host.tool("mv", f'case "$*" in */{link}) exit 1 ;; esac; exec /bin/mv "$@"'):
+        assert host.install()[0] == 1
+    assert (host.release(), (host.home / ".restart").exists()) == (first, True)
+    assert host.install()[0] == 0
+    assert host.release() != first == host.release("previous")
+    assert (first / ".complete").exists()
+    assert not (host.home / ".restart").exists()
+
+
+@needs_systemd
+def test_a_version_half_removed_is_not_taken_for_a_whole_one(host: Host) -> None:
+    host.install()
+    first = host.release()
+    shutil.copytree(host.checkout, host.checkout.with_name("first"))
+    host.change()
+    host.install()
+    host.change()
+    cut = f'case "$*" in -rf*{first.name}) exec /bin/rm -rf "$3/src" ;; esac; exec /bin/rm "$@"'
+    with host.tool("rm", cut):
+        host.install()
+    assert first.exists() and not (first / "src").exists()
+    host.checkout = host.checkout.with_name("first")
+    assert host.install()[0] == 0
+    assert (host.release(), (first / "src" / "neurocards").exists()) == (first, True)
+
+
+@needs_systemd
+def test_after_an_upgrade_of_the_system_the_installer_mends_the_packages_of_a_version(host: Host) -> None:
+    host.install()
+    stamp = host.venv / ".neurocards"
+    whole = stamp.read_text()
+    stamp.write_text(whole.replace("python", "python-of-before"))
+    with host.tool("uv", "exit 0"):
+        assert host.install()[0] == 0
+    assert stamp.read_text() == whole
+
+
+@needs_systemd
 def test_only_root_can_change_what_was_installed_and_the_shop_can_read_it(host: Host) -> None:
     for path in host.checkout.rglob("*"):
         path.chmod(0o700 if path.is_dir() or path.suffix == ".sh" or path.name == "neurocards" else 0o600)
@@ -338,6 +413,17 @@ def test_there_is_nothing_to_roll_back_to_after_the_first_installation(host: Hos
     host.install()
     status, _, complaint = host.install("--roll-back")
     assert (status, "no version to go back to" in complaint) == (1, True)
+
+
+def test_the_command_of_a_server_hands_arguments_over_as_they_are(host: Host) -> None:
+    """systemd makes one dollar sign of two, and a variable of one."""
+    with host.tool("id", "echo 0"), host.tool("systemd-run", """printf '%s\\n' "$@" """):
+        status, output, complaint = host.run(
+            str(ROOT / "deploy" / "neurocards"), "refund", "17", "--reason", "$5 too  much: ${BOT_TOKEN}", ""
+        )
+    assert (status, complaint) == (0, "")
+    command = output.partition("/opt/neurocards/current/neurocards\n")[2]
+    assert command == "refund\n17\n--reason\n$$5 too  much: $${BOT_TOKEN}\n\n"
 
 
 @pytest.mark.parametrize("name", ["install.sh", "deploy/neurocards"])
@@ -394,7 +480,7 @@ def test_the_units_command_lines_run_what_was_installed(host: Host) -> None:
 
 def test_workers_on_one_host_answer_on_ports_of_their_own() -> None:
     line = unit(ROOT / "systemd" / "neurocards-worker@.service")["ExecStart"]
-    shell = line.partition("'")[2].rpartition("'")[0].replace("$$", "$").replace("exec ", "echo $OPS_PORT ")
+    shell = line.partition("'")[2].rpartition("'")[0].replace("$$", "$").replace(" exec ", "; echo $OPS_PORT ")
     ports = [
         subprocess.run(["sh", "-c", shell.replace("%i", number)], capture_output=True, text=True, check=True).stdout
         for number in ("1", "2", "12")
@@ -421,7 +507,7 @@ def test_every_command_of_the_guides_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_setting_of_the_guides_is_there(page: Path) -> None:
-    named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)+\b", page.read_text("utf-8")))
+    named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)+\b(?!\.\w)", page.read_text("utf-8")))
     assert {name for name in named if not name.startswith("AWS_")} <= SETTINGS | NOT_OURS
 
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -52,9 +53,7 @@ async def test_t19_no_secret_leaves_the_settings(
     home, noise = tmp_path / "home", tmp_path / "noise"
     noise.mkdir()
     (noise / "sitecustomize.py").write_text(NOISE)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, *ops_ports = _free_ports(3)
     surroundings = environment(
         home,
         DATABASE_URL=dsn,
@@ -83,8 +82,12 @@ async def test_t19_no_secret_leaves_the_settings(
     (await simulators.client.get(f"{simulators.telegram}/bot{token}/getMe")).raise_for_status()
 
     seen: list[str] = []
-    async with Crew(surroundings, tmp_path / "logs") as crew, open_client() as client:
-        await crew.start("bot", "worker")
+    shown: list[str] = []
+    logs = tmp_path / "logs"
+    bots, workers = (Crew({**surroundings, "OPS_PORT": str(ops_port)}, logs) for ops_port in ops_ports)
+    async with bots, workers, open_client() as client:
+        await bots.start("bot")
+        await workers.start("worker")
         phones = [await _arrive(client, simulators, token, number) for number in range(SELLERS)]
 
         # One key is refused, the writer's as well, and downloads, uploads and messages fail.
@@ -101,7 +104,10 @@ async def test_t19_no_secret_leaves_the_settings(
         await _settings(simulators, simulators.kie, down=None)
         await _until(lambda: _nothing_waits(database))
         seen += _command_lines()
-        assert crew.gone() == []
+        for ops_port in ops_ports:
+            for page in ("metrics", "readyz", "livez"):
+                shown.append((await client.get(f"http://127.0.0.1:{ops_port}/{page}")).text)
+        assert bots.gone() + workers.gone() == []
 
     async with database.transaction() as tx:
         assert (await books.figures(tx)).completed == SELLERS * VIDEOS_EACH
@@ -116,18 +122,20 @@ async def test_t19_no_secret_leaves_the_settings(
         )
     }
     places = {
-        **{path.name: path.read_bytes() for path in (tmp_path / "logs").glob("*.log")},
+        **{path.name: path.read_bytes() for path in logs.glob("*.log")},
         **{str(path.relative_to(tmp_path)): path.read_bytes() for path in home.rglob("*") if path.is_file()},
         "the database": dump.encode(),
         "the processes": "\n".join(seen).encode(),
+        "the metrics": "\n".join(shown).encode(),
         **{f"what {name} received": words.encode() for name, words in heard.items()},
     }
-    logs = b"".join(content for name, content in places.items() if name.endswith(".log"))
+    told = b"".join(content for name, content in places.items() if name.endswith(".log"))
 
     # It was a run in which there was something to leak.
-    assert [name for name in ("step_failed", "left_alone", "prompt_writer_failed") if name.encode() not in logs] == []
-    assert b'"level": "debug"' in logs
-    assert b"httpcore2" in logs
+    assert [name for name in ("step_failed", "left_alone", "prompt_writer_failed") if name.encode() not in told] == []
+    assert b'"level": "debug"' in told
+    assert b"httpcore2" in told
+    assert sum("neurocards_build_info" in page for page in shown) == len(ops_ports)
     assert any("neurocards" in line and "worker" in line for line in seen)
     assert any(name.endswith(".mp4") for name in places)
     asked = {"kie": '"route": "createTask"', "fal": '"route": "submit"', "openai": '"authorization": "Bearer '}
@@ -154,6 +162,14 @@ def _dear_template(own: Path) -> Path:
         text = text.replace(usual, ours)
     (own / "templates" / "hero.toml").write_text(text, "utf-8")
     return own
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        found = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in found:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in found]
 
 
 async def _settings(simulators: Simulators, url: str, **settings: object) -> None:

@@ -44,7 +44,7 @@ from neurocards.db.attention import Matter, matters
 from neurocards.db.connection import Away, Transaction
 from neurocards.db.dumps import DumpError, NoProgram, NoRole
 from neurocards.db.embedded import EmbeddedPostgresError
-from neurocards.db.migrate import Busy, SchemaTooNew
+from neurocards.db.migrate import Busy, NotUnicode, SchemaTooNew
 from neurocards.db.operators import COMMAND_LINE, Action, SalesPause
 from neurocards.db.standing import Standing
 from neurocards.doctor.lines import State
@@ -92,6 +92,7 @@ OPERATORS_CAN_MEND = (
     NoRole,
     NoBackup,
     NotEmpty,
+    NotUnicode,
     Unsound,
 )
 

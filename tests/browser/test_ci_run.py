@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SYSTEMD = ("systemd-analyze", "systemd-sysusers", "systemd-run")
 TOOLS = ("bash", "sh", "dirname", "env", "grep", "cat", "chmod", "mkdir", "rm", "tar")
 
 APT_GET = """#!/bin/sh
@@ -19,6 +20,9 @@ echo "$*" >>"$CALLS"
 case "$*" in *chromium*) cp "$0" "${0%/*}/chromium" ;; esac
 case "$*" in *download*prometheus) touch prometheus_2_amd64.deb ;; esac
 case "$*" in *spin*) for tool in spin gcc; do echo "#!/bin/sh" >"${0%/*}/$tool"; chmod +x "${0%/*}/$tool"; done ;; esac
+case "$*" in *systemd*)
+    for tool in systemd-analyze systemd-sysusers systemd-run; do cp "$0" "${0%/*}/$tool"; done ;;
+esac
 """
 DPKG_QUERY = """#!/bin/sh
 grep -q "install.*$3" "$CALLS" && echo installed
@@ -31,9 +35,9 @@ tar -c ./usr/bin/promtool
 rm -r usr
 """
 TEST = """promtool
-echo "tested, $NEUROCARDS_BROWSER, $NEUROCARDS_SPIN, $NEUROCARDS_PROMTOOL, $#"
+echo "tested, $NEUROCARDS_BROWSER, $NEUROCARDS_SPIN, $NEUROCARDS_PROMTOOL, $NEUROCARDS_SYSTEMD, $#"
 """
-TESTED = "tested, required, required, required, 0\n"
+TESTED = "tested, required, required, required, required, 0\n"
 
 
 @dataclass
@@ -95,7 +99,7 @@ def test_a_fresh_machine_gets_the_browser_and_its_emoji_once(machine: Machine) -
     assert (first.returncode, first.stdout) == (0, TESTED)
     update, install, download = machine.calls
     assert update.endswith("update")
-    assert install.endswith("chromium spin gcc libc6-dev fonts-noto-color-emoji")
+    assert install.endswith("chromium spin gcc libc6-dev systemd fonts-noto-color-emoji")
     assert download == "-qq download prometheus"
     second = machine.run()
     assert (second.stdout, second.stderr) == (first.stdout, "")
@@ -128,8 +132,16 @@ def test_without_spin_one_sentence_says_what_to_do(machine: Machine) -> None:
     assert "sudo apt-get install spin gcc libc6-dev" in ended.stderr.splitlines()[-1]
 
 
+def test_without_systemds_tools_one_sentence_says_what_to_do(machine: Machine) -> None:
+    for tool in ("chromium", "spin", "gcc", "promtool"):
+        machine.add(tool)
+    ended = machine.run(NO_NETWORK="yes")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "sudo apt-get install systemd" in ended.stderr.splitlines()[-1]
+
+
 def test_without_promtool_one_sentence_says_what_to_do(machine: Machine) -> None:
-    for tool in ("chromium", "spin", "gcc"):
+    for tool in ("chromium", "spin", "gcc", *SYSTEMD):
         machine.add(tool)
     ended = machine.run(NO_NETWORK="yes")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -137,7 +149,7 @@ def test_without_promtool_one_sentence_says_what_to_do(machine: Machine) -> None
 
 
 def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
-    for tool in ("chromium", "spin", "gcc", "promtool"):
+    for tool in ("chromium", "spin", "gcc", "promtool", *SYSTEMD):
         machine.add(tool)
     ended = machine.run(NO_NETWORK="yes")
     assert (ended.returncode, ended.stdout) == (0, TESTED)
@@ -145,7 +157,7 @@ def test_emoji_that_cannot_be_installed_stop_nothing(machine: Machine) -> None:
 
 def test_a_browser_from_elsewhere_is_as_good(machine: Machine) -> None:
     (machine.tools / "apt-get").unlink()
-    for tool in ("spin", "gcc", "promtool"):
+    for tool in ("spin", "gcc", "promtool", *SYSTEMD):
         machine.add(tool)
     assert machine.run(NEUROCARDS_CHROMIUM="/opt/chrome").stdout.startswith("tested")
     assert machine.calls == []

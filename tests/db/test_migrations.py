@@ -300,3 +300,19 @@ WAITS = """
               from pg_locks
              where not granted and database = (select oid from pg_database where datname = current_database())) waiting
 """
+
+
+async def test_a_database_that_cannot_keep_every_text_is_refused_before_anything_is_made_in_it(dsn: str) -> None:
+    """What createdb makes on a server without a locale."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            b"create database of_bytes template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
+        )
+    other = psycopg.conninfo.make_conninfo(dsn, dbname="of_bytes")
+    try:
+        with pytest.raises(migrate.NotUnicode, match="SQL_ASCII and must be UTF8"):
+            await migrate.migrate(other)
+        assert await migrate.pending(other) == migrate.names()
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(b"drop database of_bytes with (force)")

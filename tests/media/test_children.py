@@ -343,6 +343,34 @@ def test_t07_who_is_sealed_opens_no_socket_starts_no_program_and_signals_nobody(
     assert ran.stdout.split() == ["socket", "socket", "socket", "socketpair", "exec", "kill"] * 2
 
 
+def test_t19_who_is_sealed_cannot_look_into_whoever_holds_the_secrets(tmp_path: Path) -> None:
+    """The kernel shows a process's environment and memory to others of its user, and the environment always to root."""
+    kept = tmp_path / "kept.jpg"
+    kept.write_bytes(GOOD)
+    script = (
+        "import os, sys\n"
+        "from neurocards.media import confinement\n"
+        "names = ['mem', *(['environ'] if os.geteuid() else [])]\n"
+        "places = [f'/proc/{os.getppid()}/{name}' for name in names]\n"
+        "for place in places:\n    open(place, 'rb').close()\n"
+        "if confinement.seal() and not confinement.fence():\n    sys.exit('no Landlock')\n"
+        "for place in places:\n"
+        "    try:\n        open(place, 'rb').close()\n"
+        "    except PermissionError:\n        names.remove(place.rpartition('/')[2])\n"
+        "try:\n    os.remove(sys.argv[1])\n"
+        "except PermissionError:\n    print('kept')\n"
+        "print(*names)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", script, kept], capture_output=True, check=False, env=environment, text=True
+    )
+    if "no Landlock" in ran.stderr:
+        pytest.skip("this kernel has no Landlock")
+    assert (ran.stdout.split(), ran.stderr) == (["kept"], "")
+    assert kept.exists()
+
+
 @pytest.mark.parametrize(
     "hostile",
     [

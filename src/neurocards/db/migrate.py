@@ -36,9 +36,19 @@ class SchemaTooNew(Exception):
     """The database was migrated by a newer version of neurocards."""
 
 
+class NotUnicode(Exception):
+    """The database cannot keep every text, nor compare it as we do."""
+
+
 async def migrate(dsn: str) -> list[str]:
-    """Apply what is missing; returns the names of the files applied. Raises SchemaTooNew, or Busy."""
+    """Apply what is missing; returns the names of the files applied. Raises SchemaTooNew, NotUnicode, or Busy."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":  # on a server that has no locale a new database is SQL_ASCII
+            raise NotUnicode(
+                f"the database's encoding is {encoding} and must be UTF8:"
+                " make it anew with createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8"
+            )
         await _take_turn(connection)
         await connection.execute(
             "create table if not exists migrations"
