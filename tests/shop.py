@@ -11,6 +11,7 @@ from neurocards.db.customers import Customer
 from neurocards.db.generations import Video
 from neurocards.db.jobs import Job
 from neurocards.db.orders import Placement
+from neurocards.domain.generations import AttemptState
 
 PRICE = 1
 SECONDS = 3
@@ -84,6 +85,30 @@ async def claim(database: Database, *, limit: int = 100, worker: str = "test", l
             tx, worker=worker, kinds=["generation"], limit=limit, lease_seconds=lease_seconds, held=[]
         )
     )
+
+
+async def attempted(database: Database, *ends: AttemptState | None, cost_usd: float) -> None:
+    """Videos whose submits have left, and what became of those."""
+    await new_order(database, videos=len(ends))
+    taken = await claim(database)
+    async with database.transaction() as tx:
+        for job, end in zip(taken, ends, strict=True):
+            attempt_id = uuid4()
+            await generations.begin(tx, job.subject_id, deadline_seconds=3600)
+            await generations.intend(
+                tx,
+                job.subject_id,
+                attempt_id=attempt_id,
+                provider="kie",
+                model="m",
+                lease_number=job.lease_number,
+                cost_usd=cost_usd,
+            )
+            if end is not None:
+                await generations.end_attempt(tx, attempt_id, end, "no answer")
+            if end is AttemptState.ABANDONED:
+                await generations.refund(tx, job.subject_id, lease_number=job.lease_number, reason="provider")
+                await generations.record_task(tx, attempt_id, uuid4().hex)
 
 
 async def make_video(database: Database, job: Job) -> None:

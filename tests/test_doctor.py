@@ -27,9 +27,11 @@ from neurocards.db import migrate as migrate_module
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
+from neurocards.doctor import database as doctor_database
 from neurocards.doctor import lines
 from neurocards.doctor.lines import LINES, Finding, State
 from neurocards.doctor.looking import looked_at
+from neurocards.media import children
 from neurocards.settings import BadSettings, Settings, read_leniently
 from neurocards.starting import ROLES, Role, settings_for
 from neurocards.web import build_hooks
@@ -461,6 +463,40 @@ async def test_a_writer_that_will_not_write_is_told_without_asking_it_to(
     assert said(findings, "prompt writer") == [told.format(host=host)]
     asked = (await simulators.client.get(f"{control}/requests")).json()
     assert {one["route"] for one in asked} <= {"models"}
+
+
+async def test_books_that_take_long_to_read_are_no_failure(
+    ward: Ward, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a big shop: what reads them is broken off at its limit."""
+    monkeypatch.setattr(doctor_database, "BOOKS_SECONDS", 1.0)
+    async with await psycopg.AsyncConnection.connect(dsn) as holder:
+        await holder.execute("lock table entries in access exclusive mode")
+        findings = await ward.findings()
+    assert said(findings, "books") == ["warning: not read to the end within 1 s"]
+    assert said(findings, "sales") == ["ok: orders are taken"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"bad": "x", "sealed": True}, "ok: what strangers send"),
+        ({"bad": "x", "sealed": False}, "warning: this system has no seccomp"),
+        (None, "failed: does not work: a media child ended with status 1"),
+    ],
+)
+async def test_whether_what_strangers_send_is_opened_safely_is_told(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object] | None, told: str
+) -> None:
+    assert said(await ward.findings(DATABASE_URL=NOBODY), "media children")[0].startswith("ok: what strangers send")
+
+    def work(*_: object) -> tuple[dict[str, object], list[bytes]]:
+        if answer is None:
+            raise children.Lost(1)
+        return answer, []
+
+    monkeypatch.setattr(children.Child, "work", work)
+    assert said(await ward.findings(DATABASE_URL=NOBODY), "media children")[0].startswith(told)
 
 
 async def test_a_look_that_hangs_or_breaks_is_a_line_and_hides_no_other() -> None:

@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "web": {"addresses", "bot", "db", "domain", "meters"},
     "console": {"audit", "bot", "db", "doctor", "keeping", "preview", "reconciling", "restoring"},
-    "app": FLOW | OUTSIDE | {"bot", "db", "doctor", "domain", "starting", "traces", "web", "worker"},
+    "app": FLOW | OUTSIDE | {"bot", "db", "doctor", "domain", "meters", "starting", "traces", "web", "worker"},
     "cli": FLOW | OUTSIDE | {"app", "console", "db", "demo", "doctor", "domain", "starting", "storm"},
     "__main__": {"cli"},
     "demo": FLOW | OUTSIDE | {"console", "db"},

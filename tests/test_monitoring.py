@@ -1,5 +1,6 @@
 """What wakes people is right: rules that promtool has proved, and for each of them a page that can be followed."""
 
+import base64
 import json
 import re
 import shlex
@@ -11,8 +12,16 @@ import pytest
 import typer
 
 import promtool
+from neurocards import meters
 from neurocards.cli import commands
+from neurocards.db import customers, updates
+from neurocards.db.connection import Database
+from neurocards.db.migrate import MIGRATIONS
 from promtool import MONITORING
+from shop import new_order
+from test_doctor import Ward, ward
+
+__all__ = ["ward"]
 
 ROOT = Path(__file__).parent.parent
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -61,9 +70,39 @@ def test_every_command_of_a_page_is_one(page: Path) -> None:
             command.make_context(command.name, words).close()
 
 
+@pytest.mark.timeout(300)
+async def test_every_command_of_the_pages_does_something_in_a_shop(ward: Ward, database: Database) -> None:
+    """Those of the program, all of them and in the order of the pages; systemctl and the like are not ours to try."""
+    async with database.transaction() as tx:
+        await tx.execute("alter table orders alter number restart with 17")
+        await customers.register(tx, telegram_id=4711, first_name="Ann", language="en")
+        await updates.store(tx, [updates.Incoming(900_000_017, 4711, False, {"update_id": 900_000_017})])
+        (update,) = await updates.claim(tx, limit=1, lease_seconds=30)
+        await updates.bury(tx, update, failure="x")
+    await new_order(database)
+    photo = ward.home / "store" / "photos" / "1"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"a photo")
+    asked = dict.fromkeys(line.removeprefix("time ") for page in PAGES for line in _commands(page))
+    ours = [line for line in asked if line.startswith("neurocards ")]
+    assert len(ours) > 15
+    for line in ours:
+        done = await ward.command(*shlex.split(line)[1:], BACKUP_KEY=base64.b64encode(bytes(32)).decode())
+        # A test's own database may lose what it was told, and doctor says so.
+        assert done.returncode == 0 or line == "neurocards doctor", f"{line}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, line
+
+
 def _commands(page: Path) -> Iterator[str]:
     for block in re.findall(r"```sh\n(.*?)```", _text(page), re.DOTALL):
         yield from (line for line in block.splitlines() if line and not line.startswith("#"))
+
+
+def test_every_refusal_that_is_counted_is_explained() -> None:
+    page = _text(RUNBOOKS / "database-refused.md")
+    assert set(re.findall(r"NC\d{3}", page)) == set(meters.REFUSALS)
+    written = "\n".join(_text(file) for file in MIGRATIONS.glob("*.sql"))
+    assert set(re.findall(r"'(NC\d{3})'", written)) == set(meters.REFUSALS)
 
 
 def test_what_a_page_greps_for_is_logged_or_told() -> None:

@@ -4,14 +4,16 @@ One process at a time tells them, under a lease. What was told is in the databas
 Customers' notices go their own way and never wait for this.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
-from neurocards.db import alerts, customers, generations, measures, operators
+from neurocards.db import alerts, customers, generations, measures, operators, watch
 from neurocards.db.alerts import Alert, Board, Facts, Staff
 from neurocards.db.connection import Away, Database, Transaction
 from neurocards.db.measures import Measures
@@ -21,13 +23,17 @@ from neurocards.notices import Unreachable
 
 KNOWN = frozenset(
     {
+        "answers",
         "audit",
         "backup",
         "balance",
         "books",
+        "clock",
+        "disk",
         "inbox",
         "keys",
         "messages",
+        "orphans",
         "paused",
         "queue",
         "updates",
@@ -42,6 +48,15 @@ LONGEST_WAIT_SECONDS = 120.0
 SILENCE = timedelta(minutes=3)
 """Workers say every half minute that they are there."""
 
+LONGEST_AWAY = timedelta(minutes=2)
+"""A restart of the database is no trouble."""
+
+LOST_ANSWERS, LOST_SHARE = 2, 0.01
+"""One lost answer in a small shop is more than 1 % and no trend."""
+
+ORPHANS_USD = 5.0
+FULL_RATIO = 0.8
+LONGEST_SKEW_SECONDS = 5.0
 OLDEST_BACKUP = timedelta(days=8)
 LOW_BALANCE_USD = 5.0
 """A handful of videos: time to top up."""
@@ -69,6 +84,8 @@ REFUSED_PAUSE_SECONDS = 600.0
 
 SHOWN_KEYS = 5
 WHY_CHARACTERS = 150
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger()
 
@@ -102,11 +119,26 @@ class Plan(StrEnum):
 class Alerts:
     """Looks at the shop and tells its operators' chat. Any number of processes may run one."""
 
-    def __init__(self, database: Database, teller: Teller, *, chat_id: int, readers: Sequence[int] = ()) -> None:
-        """`readers` are the operators: the chat is told in the language of the first of them who is known."""
+    def __init__(
+        self,
+        database: Database,
+        teller: Teller,
+        *,
+        chat_id: int,
+        disk_used: Callable[[], float | None],
+        readers: Sequence[int] = (),
+    ) -> None:
+        """`readers` are the operators: the chat is told in the language of the first of them who is known.
+
+        `disk_used` tells which share of this machine's disk is.
+        """
         self._database = database
         self._teller = teller
+        self._disk_used = disk_used
         self._readers = (chat_id, *readers)
+        self._language = "en"
+        self._away: Alert | None = None
+        self._away_message: int | None = None
 
     async def turn(self) -> int:
         """Look once, and tell what there is to tell; returns how many messages were sent or changed.
@@ -114,8 +146,11 @@ class Alerts:
         Raises one of Away when the database is, and nothing else: a fault here must not stop the bot.
         """
         try:
-            return await self._turn()
+            told = await self._turn()
+            await self._tell_return()
+            return told
         except Away:
+            await self._tell_away()
             raise
         except Exception:
             log.exception("alerts_failed")
@@ -125,7 +160,9 @@ class Alerts:
         board = await self._database.run(lambda tx: alerts.claim(tx, lease_seconds=LEASE_SECONDS))
         if board is None:
             return 0
-        found, words, plan = await self._database.run(lambda tx: self._look(tx, board))
+        probe = await self._database.run(watch.probe)
+        here = troubles_here(probe.skew_seconds, await asyncio.to_thread(self._disk_used))
+        found, words, plan = await self._database.run(lambda tx: self._look(tx, board, here))
         try:
             return await self._tell(board, found, words, plan)
         except (Failure, Unreachable) as trouble:
@@ -136,17 +173,18 @@ class Alerts:
             await self._database.run(lambda tx: alerts.rest(tx, board, seconds=pause))
             return 0
 
-    async def _look(self, tx: Transaction, board: Board) -> tuple[Sequence[Alert], str, Plan]:
+    async def _look(self, tx: Transaction, board: Board, here: dict[str, Facts]) -> tuple[Sequence[Alert], str, Plan]:
         """Bring what is known of troubles up to date, and decide what to do about the message."""
         measured = await measures.read(tx)
-        there = troubles(measured, await alerts.staff(tx), await operators.sales_pause(tx))
+        there = here | troubles(measured, await alerts.staff(tx), await operators.sales_pause(tx))
         before = KNOWN & {alert.name for alert in await alerts.read(tx)}
         for name, facts in there.items():
             await alerts.begin(tx, name, facts, settles=SETTLES)
         for name in before - there.keys():
             await alerts.end(tx, name)
         found = [alert for alert in await alerts.read(tx) if alert.name in KNOWN]
-        words = self._teller.words(await self._language(tx), found)
+        self._language = await self._spoken(tx)
+        words = self._teller.words(self._language, found)
         return found, words, plan(board, found, words, now=measured.at)
 
     async def _tell(self, board: Board, found: Sequence[Alert], words: str, todo: Plan) -> int:
@@ -159,17 +197,31 @@ class Alerts:
         await self._database.run(lambda tx: _record(tx, board, found, message_id, words, heard=heard))
         return int(todo is not Plan.NOTHING)
 
-    async def _language(self, tx: Transaction) -> str:
+    async def _spoken(self, tx: Transaction) -> str:
         for reader in self._readers:
             known = await customers.find(tx, reader)
             if known is not None:
                 return known.language
         return "en"
 
+    async def _tell_away(self) -> None:
+        """Say once that the database is: this process alone knows, and only as long as it lives."""
+        now = datetime.now(UTC)
+        self._away = self._away or Alert("database", {}, now, None, None)
+        if self._away_message is None and now - self._away.began_at >= LONGEST_AWAY:
+            self._away_message = await _dared(self._teller.say(self._teller.words(self._language, [self._away])))
+
+    async def _tell_return(self) -> None:
+        away, message_id = self._away, self._away_message
+        self._away = self._away_message = None
+        if away is not None and message_id is not None:
+            over = replace(away, over_at=datetime.now(UTC))
+            await _dared(self._teller.edit(message_id, self._teller.words(self._language, [over])))
+
 
 def troubles(measured: Measures, staff: Staff, pause: SalesPause | None) -> dict[str, Facts]:
     """What is wrong with the shop, by name, with what its words are filled in with."""
-    found: dict[str, Facts] = {}
+    found = _troubles_of_providers(measured, staff)
     violated = sorted(check for check, violations in measured.violations.items() if violations)
     if violated:
         found["books"] = {"violations": sum(measured.violations.values()), "checks": _listed(violated)}
@@ -183,12 +235,6 @@ def troubles(measured: Measures, staff: Staff, pause: SalesPause | None) -> dict
         found["messages"] = {"minutes": int(measured.outbox_oldest_seconds // 60), "waiting": measured.outbox}
     if measured.dead_updates_of_day:
         found["updates"] = {"dead": measured.dead_updates_of_day}
-    locked = [circuit for circuit in measured.circuits if circuit.scope == "key"]
-    if locked:
-        found["keys"] = {"keys": _listed([one.subject for one in locked]), "why": locked[0].why[:WHY_CHARACTERS]}
-    low = [f"{label} ${left:.2f}" for label, left in staff.balances_usd.items() if left < LOW_BALANCE_USD]
-    if low:
-        found["balance"] = {"keys": _listed(low)}
     # A shop that is younger than its first backup may be has nothing to prove yet.
     proved_at = measured.backup_verified_at or staff.first_order_at
     if proved_at is not None and measured.at - proved_at > OLDEST_BACKUP:
@@ -198,6 +244,33 @@ def troubles(measured: Measures, staff: Staff, pause: SalesPause | None) -> dict
     waits = measured.jobs["due"] > 0 if staff.worker_seen_at is None else True
     if waits and (staff.worker_seen_at is None or measured.at - staff.worker_seen_at > SILENCE):
         found["workers"] = {"waiting": measured.jobs["due"]}
+    return found
+
+
+def _troubles_of_providers(measured: Measures, staff: Staff) -> dict[str, Facts]:
+    found: dict[str, Facts] = {}
+    locked = [circuit for circuit in measured.circuits if circuit.scope == "key"]
+    if locked:
+        found["keys"] = {"keys": _listed([one.subject for one in locked]), "why": locked[0].why[:WHY_CHARACTERS]}
+    low = [f"{label} ${left:.2f}" for label, left in staff.balances_usd.items() if left < LOW_BALANCE_USD]
+    if low:
+        found["balance"] = {"keys": _listed(low)}
+    lost = sum(provider.ambiguous for provider in measured.providers)
+    if lost >= LOST_ANSWERS and measured.ambiguous_share > LOST_SHARE:
+        found["answers"] = {"lost": lost, "submits": sum(provider.submits for provider in measured.providers)}
+    orphans_usd = sum(provider.orphans_usd for provider in measured.providers)
+    if orphans_usd > ORPHANS_USD:
+        found["orphans"] = {"cost": f"${orphans_usd:.2f}"}
+    return found
+
+
+def troubles_here(skew_seconds: float, disk_used: float | None) -> dict[str, Facts]:
+    """What is wrong with this machine, in the same form."""
+    found: dict[str, Facts] = {}
+    if abs(skew_seconds) > LONGEST_SKEW_SECONDS:
+        found["clock"] = {"seconds": round(abs(skew_seconds))}
+    if disk_used is not None and disk_used > FULL_RATIO:
+        found["disk"] = {"percent": int(disk_used * 100)}
     return found
 
 
@@ -225,6 +298,15 @@ async def _record(
     if heard or for_good:
         await alerts.forget(tx, [alert.name for alert in over])
     await alerts.rest(tx, board, seconds=0)
+
+
+async def _dared(saying: Awaitable[Result]) -> Result | None:
+    """What comes of it; None when the chat does not take it now."""
+    try:
+        return await saying
+    except (Failure, Unreachable) as trouble:
+        log.warning("alerts_not_told", trouble=str(trouble))
+        return None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from neurocards import forgetting, maintenance, starting, traces
+from neurocards import forgetting, maintenance, meters, starting, traces
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.alerts import Alerts, Teller
 from neurocards.catalogue import BadCatalogue, load_catalogue
@@ -550,7 +550,13 @@ def _upkeep(database: Database) -> list[Run]:
 
 def _alerts(database: Database, teller: Teller, settings: Settings, chat_id: int) -> Run:
     """What tells the operators' chat of troubles."""
-    alerts = Alerts(database, teller, chat_id=chat_id, readers=settings.operators)
+    alerts = Alerts(
+        database,
+        teller,
+        chat_id=chat_id,
+        readers=settings.operators,
+        disk_used=lambda: meters.used_ratio(settings.neurocards_home),
+    )
 
     async def look() -> int:
         await alerts.turn()

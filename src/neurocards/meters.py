@@ -4,8 +4,10 @@ What all processes know together is not counted here: it is measured in the data
 words of a short list; they never hold ids.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 
@@ -119,3 +121,13 @@ def callback(outcome: str) -> None:
 def database_refused(code: str) -> None:
     """The database refused something with one of our own codes."""
     _refusals.labels(code).inc()
+
+
+def used_ratio(folder: Path) -> float | None:
+    """How much of the disk under a folder is used, as `df` counts it; None where there is no such folder yet."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    used = disk.f_blocks - disk.f_bfree
+    return used / (used + disk.f_bavail) if used + disk.f_bavail else None

@@ -1,6 +1,6 @@
 """What operators do by hand: on record in the transaction that does it, and done once, however often it is asked for.
 
-Above a limit no operator acts alone: whoever asked confirms first, then another one does.
+Above a limit for a day no operator acts alone: whoever asked confirms first, then another one does.
 """
 
 from dataclasses import dataclass

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
         (), description="Telegram ids of the people who may use /admin, with commas between. Without any nobody may."
     )
     operator_limit_credits: Annotated[int, Field(ge=0)] = Field(
-        100, description="What gives or pays back more than this at once needs a second operator's word."
+        100, description="What an operator gives and pays back beyond this within a day needs another one's word."
     )
     alert_chat_id: int | None = Field(
         None, description="The chat that is told of troubles: an operator's id, or a group's, which is negative."

@@ -1,23 +1,33 @@
 """The operators' chat: troubles begin, go on and are over in one calm message, across restarts."""
 
+import asyncio
+import html
+import re
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from bot.chat import Json, Person, Shop, photo
 from bot.test_inbox import body, put
+from neurocards import alerts as alerts_module
 from neurocards import maintenance
 from neurocards.alerts import KNOWN, Alerts
 from neurocards.bot import Alarm
 from neurocards.bot.alarm import HELP
-from neurocards.db import alerts, backups, operators, provider_keys
+from neurocards.db import alerts, backups, connection, operators, provider_keys
+from neurocards.db import watch as watching
 from neurocards.db.alerts import Alert
-from neurocards.db.connection import Database
+from neurocards.db.connection import Away, Database
+from neurocards.domain.generations import AttemptState
 from neurocards.texts import LANGUAGES
-from shop import advance, new_order
+from shop import advance, attempted, new_order
 
 LOOK_SECONDS = 30
 
@@ -28,12 +38,15 @@ class Watch:
     def __init__(self, shop: Shop, chat: Person) -> None:
         self.shop = shop
         self.chat = chat
+        self.disk_used = 0.8
         self.restart()
 
     def restart(self) -> None:
-        self.alerts = Alerts(
-            self.shop.database, Alarm(self.shop.bot, self.chat.id), chat_id=self.chat.id, readers=[self.chat.id]
-        )
+        self.alerts = self.of(self.shop.database)
+
+    def of(self, database: Database) -> Alerts:
+        alarm = Alarm(self.shop.bot, self.chat.id)
+        return Alerts(database, alarm, chat_id=self.chat.id, readers=[self.chat.id], disk_used=lambda: self.disk_used)
 
     async def look(self, times: int = 1) -> int:
         """Look so often, half a minute after each other; returns how many messages were sent or edited."""
@@ -173,7 +186,7 @@ async def test_one_process_at_a_time_tells(watch: Watch) -> None:
     assert await watch.look() == 1, "whoever held it is silent"
 
 
-@pytest.mark.parametrize("kind", ["429", "502", "reset"])
+@pytest.mark.parametrize("kind", ["429", "5xx", "reset"])
 async def test_while_telegram_is_away_nothing_breaks_and_customers_are_told_first(watch: Watch, kind: str) -> None:
     await pause(watch.shop.database)
     await watch.look()
@@ -187,6 +200,8 @@ async def test_a_chat_that_takes_nothing_holds_up_no_customer(watch: Watch) -> N
     customer = await watch.shop.shopper()
     await watch.chat.do("block", {})
     await customer.tap("Confirm")
+    async with watch.shop.database.transaction() as tx:
+        await tx.execute("update jobs set run_at = clock_now() + interval '1 day'")
     await pause(watch.shop.database)
     assert await watch.look(times=3) == 0
     await watch.shop.tell()
@@ -282,7 +297,13 @@ async def register(database: Database) -> None:
     await database.run(lambda tx: provider_keys.register(tx, "kie", ["kie-1"]))
 
 
+async def two_unknown(database: Database) -> None:
+    await register(database)
+    await attempted(database, AttemptState.UNKNOWN, AttemptState.UNKNOWN, cost_usd=0.1)
+
+
 CAUSES: dict[str, list[Callable[[Database], Awaitable[None]]]] = {
+    "answers": [two_unknown],
     "books": [bad_books],
     "audit": [old_audit],
     "inbox": [late_update],
@@ -318,7 +339,65 @@ def test_the_page_that_an_alert_names_is_there(name: str) -> None:
 
 
 def test_every_trouble_has_its_cause_here_and_its_help() -> None:
-    assert CAUSES.keys() == HELP.keys() == KNOWN
+    assert CAUSES.keys() | {"orphans", "disk", "clock"} == KNOWN
+    assert KNOWN | {"database"} == HELP.keys()
+
+
+async def test_orphans_that_cost_much_are_told_beside_the_lost_answers(watch: Watch) -> None:
+    await attempted(watch.shop.database, AttemptState.ABANDONED, AttemptState.ABANDONED, cost_usd=2.6)
+    await watch.look(times=3)
+    [message] = await watch.messages()
+    assert "have cost $5.20" in message["text"]
+
+
+async def test_a_disk_that_fills_up_is_told(watch: Watch) -> None:
+    assert await watch.look(times=3) == 0
+    watch.disk_used = 0.81
+    await watch.look(times=3)
+    [message] = await watch.messages()
+    assert "81 % full" in message["text"]
+    watch.disk_used = 0.5
+    await watch.look(times=2)
+    [message] = await watch.messages()
+    assert message["text"].startswith("All is well again")
+
+
+async def test_a_clock_that_is_off_is_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time
+    monkeypatch.setattr(watching, "time", SimpleNamespace(time=lambda: right() + 9))
+    await watch.look(times=3)
+    [message] = await watch.messages()
+    assert "are 9 s apart" in message["text"]
+
+
+async def test_a_database_that_is_away_is_told_once_and_so_is_its_return(
+    watch: Watch, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "POOL_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(alerts_module, "LONGEST_AWAY", timedelta(0))
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    async with (
+        Database(dsn) as database,
+        await psycopg.AsyncConnection.connect(dsn, dbname="postgres", autocommit=True) as server,
+    ):
+        found = watch.of(database)
+        assert await found.turn() == 0
+        await server.execute(f"alter database {name} with allow_connections false".encode())
+        await server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        for _ in range(3):
+            with pytest.raises(Away):
+                await found.turn()
+        [message] = await watch.messages()
+        assert "The database does not answer" in message["text"]
+        assert "docs/runbooks/database-away.md" in message["text"]
+        await server.execute(f"alter database {name} with allow_connections true".encode())
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(*Away):
+                    await found.turn()
+                    break
+    [message] = await watch.messages()
+    assert message["text"].startswith("All is well again")
 
 
 async def test_the_longest_message_fits(watch: Watch) -> None:
@@ -326,11 +405,14 @@ async def test_the_longest_message_fits(watch: Watch) -> None:
     facts: dict[str, Any] = {
         "violations": 10**6, "checks": "c" * 200, "minutes": 10**6, "due": 10**6, "waiting": 10**6, "dead": 10**6,
         "keys": "&" * 150, "why": "<" * 150, "days": 10**4, "by": "t" * 60, "reason": ">" * 150,
+        "lost": 10**6, "submits": 10**6, "cost": "$1000000.00", "percent": 100, "seconds": 10**6,
     }  # fmt: skip
     for over_at in (None, moment):
         found = [Alert(name, facts, moment - timedelta(1), None, over_at) for name in HELP]
         for language in LANGUAGES:
-            assert len(Alarm(watch.shop.bot, 1).words(language, found)) <= 4096
+            words = Alarm(watch.shop.bot, 1).words(language, found)
+            # Telegram counts what people read.
+            assert len(html.unescape(re.sub(r"<[^<>]*>", "", words))) <= 4096
 
 
 async def now(database: Database) -> Any:  # a datetime

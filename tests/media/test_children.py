@@ -269,7 +269,7 @@ def test_t05_an_answer_that_nobody_understands_is_a_lost_child() -> None:
         child._line, theirs = socket.socketpair()
         theirs.sendall(answer)
         theirs.shutdown(socket.SHUT_WR)
-        with pytest.raises(children._Lost):
+        with pytest.raises(children.Lost):
             child.work("check_photo", {}, [b""], PHOTO_LIMITS)
         theirs.close()
         assert not child.alive

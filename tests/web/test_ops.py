@@ -10,9 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from uuid import uuid4
 
 import httpx2
 import psycopg
@@ -34,7 +34,7 @@ from neurocards.settings import Settings
 from neurocards.web import Ops, build_hooks, build_ops, keep_serving
 from neurocards.web import ops as ops_module
 from services import Simulators
-from shop import advance, claim, new_customer, new_order
+from shop import advance, attempted, claim, new_customer, new_order
 from web.door import KEY, SECRET, Doorway, free_port
 
 PATIENCE_SECONDS = 60.0
@@ -271,37 +271,13 @@ async def history_rewritten(post: Post) -> float:
     return 0.0
 
 
-async def attempted(post: Post, *ends: AttemptState | None, cost_usd: float) -> None:
-    """Videos whose submits have left, and what became of those."""
-    await new_order(post.database, videos=len(ends))
-    taken = await claim(post.database)
-    async with post.database.transaction() as tx:
-        for job, end in zip(taken, ends, strict=True):
-            attempt_id = uuid4()
-            await generations.begin(tx, job.subject_id, deadline_seconds=3600)
-            await generations.intend(
-                tx,
-                job.subject_id,
-                attempt_id=attempt_id,
-                provider="kie",
-                model="m",
-                lease_number=job.lease_number,
-                cost_usd=cost_usd,
-            )
-            if end is not None:
-                await generations.end_attempt(tx, attempt_id, end, "no answer")
-            if end is AttemptState.ABANDONED:
-                await generations.refund(tx, job.subject_id, lease_number=job.lease_number, reason="provider")
-                await generations.record_task(tx, attempt_id, uuid4().hex)
-
-
 async def orphans_found(post: Post) -> float:
-    await attempted(post, AttemptState.ABANDONED, AttemptState.ABANDONED, cost_usd=2.6)
+    await attempted(post.database, AttemptState.ABANDONED, AttemptState.ABANDONED, cost_usd=2.6)
     return 0.0
 
 
 async def answers_lost(post: Post) -> float:
-    await attempted(post, AttemptState.UNKNOWN, AttemptState.UNKNOWN, None, cost_usd=0.1)
+    await attempted(post.database, AttemptState.UNKNOWN, AttemptState.UNKNOWN, None, cost_usd=0.1)
     return 0.0
 
 
@@ -369,6 +345,7 @@ CAUSES: dict[str, Cause] = {
 }
 ELSEWHERE = {
     "NeurocardsDatabaseAway": "test_an_alert_fires_when_the_database_takes_no_writes",
+    "NeurocardsNotMeasured": "test_an_alert_fires_when_nobody_gets_the_figures",
     "NeurocardsDiskFull": "test_an_alert_fires_when_the_disk_fills_up",
     "NeurocardsClockOff": "test_an_alert_fires_when_clocks_differ",
     "NeurocardsProcessDown": "test_one_trace_leads_through_every_process_and_restart",
@@ -393,6 +370,18 @@ async def test_an_alert_fires_when_the_database_takes_no_writes(post: Post, dsn:
     async with Database(dsn) as fresh:
         after = await post.scrape(database=fresh)
     assert promtool.fires("NeurocardsDatabaseAway", tmp_path, before=before, after=after)
+
+
+async def test_an_alert_fires_when_nobody_gets_the_figures(
+    post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await well(post)
+    monkeypatch.setattr(ops_module, "MEASURE_SECONDS", 0.3)
+    async with post.database.transaction() as holder:
+        await holder.execute("lock table backups in access exclusive mode")
+        after = await post.scrape()
+    assert "neurocards_job_oldest_due_seconds" not in after
+    assert promtool.fires("NeurocardsNotMeasured", tmp_path, before=before, after=after)
 
 
 async def test_an_alert_fires_when_the_disk_fills_up(
@@ -440,6 +429,8 @@ async def test_one_trace_leads_through_every_process_and_restart(
     ]
     async with crews[0] as bots, crews[1] as workers, open_client() as client:
         await asyncio.gather(bots.start("bot"), workers.start("worker"))
+        for port in ports.values():
+            await until(partial(answers, client, f"{address(port)}/metrics"))
         before = await up(client, ports)
         await order(await Phone.buy(client, simulators.telegram, "7700001", name="Ann", language="en"))
         await until(lambda: finds(database, "select from attempts where state = 'intent'"))

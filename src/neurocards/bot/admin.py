@@ -259,7 +259,11 @@ class Admin:
                 worth = await operating.refundable_credits(tx, order) if order is not None else 0
                 if worth == 0:
                     return translate(language, "admin-nothing-to-refund", number=subject)
-            needs_second = worth > limit
+            # Many small acts are a large one.
+            alone = await requests.credits_alone(
+                tx, operator, but=id, can_be_confirmed_seconds=operating.CONFIRM_SECONDS
+            )
+            needs_second = worth > 0 and alone + worth > limit
             if needs_second and len(self._settings.operators) < 2:
                 return translate(language, "admin-no-second", limit=credits_text(language, limit))
             await requests.ask(

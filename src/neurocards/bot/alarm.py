@@ -11,6 +11,7 @@ from neurocards.db.alerts import Alert
 from neurocards.texts import translate
 
 HELP: Mapping[str, tuple[str, str]] = {
+    "answers": ("neurocards attention", "answers-lost"),
     "books": ("neurocards audit", "books-violated"),
     "audit": ("neurocards audit", "books-not-audited"),
     "queue": ("neurocards providers", "queue-waits"),
@@ -21,6 +22,10 @@ HELP: Mapping[str, tuple[str, str]] = {
     "balance": ("neurocards providers", "key-refused"),
     "backup": ("neurocards restore-check", "backup-not-verified"),
     "paused": ("neurocards sales", "sales-paused"),
+    "clock": ("timedatectl", "clock-off"),
+    "database": ("neurocards doctor", "database-away"),
+    "disk": ("df -h", "disk-full"),
+    "orphans": ("neurocards attention", "orphans-cost-much"),
     "workers": ("neurocards providers", "process-down"),
 }
 """For each trouble the command that shows it, and its page in docs/runbooks."""

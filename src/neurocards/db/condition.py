@@ -12,9 +12,6 @@ from psycopg.rows import class_row
 from neurocards.db.connection import APP_ROLE, Transaction
 from neurocards.db.migrate import MIGRATIONS
 
-TooSlow = psycopg.errors.QueryCanceled
-"""Raised by a statement that was broken off at its limit."""
-
 OLDEST_VERSION = 150_000
 CAREFUL = ("fsync", "full_page_writes", "synchronous_commit")
 """Settings that keep what was committed through a crash."""

@@ -88,6 +88,22 @@ async def ask(
     )
 
 
+async def credits_alone(tx: Transaction, operator: int, *, but: UUID, can_be_confirmed_seconds: float) -> int:
+    """What this operator moved within a day without a second one's word, or still can; `but` is asked for now."""
+    cursor = await tx.execute(
+        """
+        select coalesce(sum(credits), 0)::bigint
+          from operator_requests
+         where operator = %(operator)s and not needs_second and id <> %(but)s
+           and (state = 'done' and asked_at > clock_now() - interval '1 day'
+                or state = 'asked' and asked_at > clock_now() - make_interval(secs => %(open)s))
+        """,
+        {"operator": operator, "but": but, "open": can_be_confirmed_seconds},
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def find(tx: Transaction, request_id: UUID, *, lock: bool = False) -> Request | None:
     """The request with this id; with `lock` nobody else decides about it until this transaction ends."""
     cursor = tx.cursor(row_factory=kwargs_row(_request))

@@ -1,5 +1,6 @@
 """The database and what stands in it: the server, our role, the schema, its clock, backups, sales and the books."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,6 +13,8 @@ from neurocards.doctor.looking import Clock, Patient, looked_at
 from neurocards.settings import BadSettings, Settings
 
 STATEMENT_SECONDS = 20
+BOOKS_SECONDS = 20.0
+"""Whoever reads the books lifts the limit of statements: a big shop's take long."""
 SECONDS = 90.0
 """For everything here, the start of an embedded server included."""
 
@@ -116,11 +119,12 @@ async def _sales(connection: Transaction) -> Sequence[Finding]:
 
 async def _books(connection: Transaction) -> Sequence[Finding]:
     try:
-        async with connection.transaction():
+        async with asyncio.timeout(BOOKS_SECONDS), connection.transaction():
             violations = await books.violations(connection)
             figures = await books.figures(connection)
-    except condition.TooSlow:
-        return [lines.TOO_SLOW.told(check="books", seconds=STATEMENT_SECONDS)]
+    except TimeoutError:
+        # A big shop takes longer, and its bot audits it all the time.
+        return [lines.BOOKS_LONG.told(seconds=f"{BOOKS_SECONDS:.0f}")]
     if violations:
         return [lines.BOOKS_WRONG.told(violations=len(violations), first=violations[0].check)]
     return [lines.BOOKS_SOUND.told(orders=figures.orders)]

@@ -13,6 +13,7 @@ async def examine(patient: Patient, *, clock: Clock) -> list[Finding]:
         ("settings", lambda: house.settings(patient), LOOK_SECONDS),
         ("packages", house.packages, LOOK_SECONDS),
         ("video codecs", house.codecs, LOOK_SECONDS),
+        ("media children", house.children, LOOK_SECONDS),
         ("disk", lambda: house.disk(patient.settings), LOOK_SECONDS),
         ("store", lambda: house.store(patient.settings), LOOK_SECONDS),
         ("database", lambda: database.look(patient, clock), database.SECONDS),

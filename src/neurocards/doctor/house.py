@@ -1,4 +1,4 @@
-"""What is on this machine: settings, installed packages, codecs, the disk, and the store wherever it is."""
+"""What is on this machine: settings, packages, codecs, media children, the disk, and the store wherever it is."""
 
 import base64
 import hashlib
@@ -93,6 +93,21 @@ def _codecs() -> list[Finding]:
     if missing := codecs.missing():
         return [lines.CODECS_MISSING.told(version=codecs.version(), missing=", ".join(missing))]
     return [lines.CODECS_SOUND.told(version=codecs.version(), encoders=" and ".join(codecs.NEEDED))]
+
+
+async def children() -> Sequence[Finding]:
+    """Whether what strangers send is opened where it can harm nobody."""
+    return await in_thread(_children)
+
+
+def _children() -> list[Finding]:
+    from neurocards.media import children  # noqa: PLC0415 (as above)
+
+    try:
+        is_sealed = children.try_one()
+    except (OSError, children.TooHeavy, children.Lost) as error:
+        return [lines.CHILDREN_BROKEN.told(error=str(error) or type(error).__name__)]
+    return [lines.CHILDREN_SEALED.told() if is_sealed else lines.CHILDREN_OPEN.told()]
 
 
 async def disk(settings: Settings) -> Sequence[Finding]:

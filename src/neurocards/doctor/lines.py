@@ -69,6 +69,20 @@ CODECS_MISSING = Line(
     "video codecs", FAILED, "PyAV {version} lacks {missing}", "install PyAV from its wheel: the lock has the right one"
 )
 
+CHILDREN_SEALED = Line("media children", OK, "what strangers send is opened by a child that can reach nobody")
+CHILDREN_OPEN = Line(
+    "media children",
+    WARNING,
+    "this system has no seccomp that we know: a child that a file took over could open connections",
+    "run bot and workers on Linux, on x86-64 or ARM64",
+)
+CHILDREN_BROKEN = Line(
+    "media children",
+    FAILED,
+    "does not work: {error}",
+    "see what the unit or the container forbids, and how many processes and how much memory it allows",
+)
+
 DISK_ROOMY = Line("disk", OK, "{place}: {free} of {total} free")
 DISK_FILLING = Line(
     "disk", WARNING, "{place}: {used:.0%} used, {free} left", "make room, or keep photos and videos for a shorter time"
@@ -145,6 +159,9 @@ CLOCK_UNKNOWN = Line("clock", WARNING, "nobody outside told the time", "see the 
 
 BOOKS_SOUND = Line("books", OK, "no violation in {orders} orders")
 BOOKS_WRONG = Line("books", FAILED, "{violations} violations, {first} among them", "./neurocards audit names them")
+BOOKS_LONG = Line(
+    "books", WARNING, "not read to the end within {seconds} s", "let ./neurocards audit read them: it takes its time"
+)
 
 BACKUP_SOUND = Line("backup", OK, "the last verified one was restored {days:.1f} days ago")
 BACKUP_OLD = Line(
@@ -162,7 +179,7 @@ SALES_PAUSED = Line(
     "sales",
     WARNING,
     "paused since {since:%Y-%m-%d %H:%M} UTC by {who}: {why}",
-    "resume them when that is over: /admin in the chat",
+    "after a restore run ./neurocards reconcile; else resume them when that is over: /admin in the chat",
 )
 
 # Telegram and our address ---------------------------------------------------------------------------------------------

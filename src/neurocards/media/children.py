@@ -89,6 +89,16 @@ def warm_up(count: int = 1) -> None:
     _CHILDREN.warm_up(count)
 
 
+def try_one() -> bool:
+    """Whether a child that starts now is sealed; raises OSError, Lost or TooHeavy if it does not work at all."""
+    child = Child()
+    try:
+        head, _ = child.work("check_photo", {}, [b""], PHOTO_LIMITS)
+    finally:
+        child.end()
+    return head.get("sealed") is True
+
+
 def _photo_work(work: str, asked: Head, data: bytes) -> Message:
     try:
         return _CHILDREN.work(work, asked, [data], PHOTO_LIMITS)
@@ -129,12 +139,12 @@ class Children:
             child = self._taken()
             try:
                 head, made = child.work(work, asked, parts, limits)
-            except _Lost as lost:
+            except Lost as lost:
                 log.warning("media_child_ended", work=work, status=lost.status)
                 child = Child()
                 try:
                     head, made = child.work(work, asked, parts, limits)
-                except _Lost as again:
+                except Lost as again:
                     log.warning("media_child_ended", work=work, status=again.status)
                     if again.status >= 0:  # it left by itself: that is between it and us
                         raise OSError(f"a media child ended with status {again.status}") from None
@@ -177,11 +187,11 @@ class Children:
             self._free.append(child)
 
 
-class _Lost(Exception):
+class Lost(Exception):
     """The child ended without an answer."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(status)
+        super().__init__(f"a media child ended with status {status}")
         self.status = status
 
 
@@ -214,7 +224,7 @@ class Child:
         return self._done >= WORK_PER_CHILD
 
     def work(self, work: str, asked: Head, parts: Sequence[bytes], limits: Limits) -> Message:
-        """Its answer as it is; raises _Lost, or TooHeavy. After either the child is gone."""
+        """Its answer as it is; raises Lost, or TooHeavy. After either the child is gone."""
         self._done += 1
         until = time.monotonic() + limits.wall_seconds
         try:
@@ -228,7 +238,7 @@ class Child:
             status = self.end(kill=False)
             if status == -signal.SIGXCPU:
                 raise TooHeavy(f"takes more than {limits.cpu_seconds} s of work") from None
-            raise _Lost(status) from None
+            raise Lost(status) from None
         except BaseException:
             self.end()
             raise

@@ -5,7 +5,6 @@ database is asked seldom.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -88,7 +87,7 @@ class Ops:
     async def metrics(self) -> Response:
         """Everything in the text format of Prometheus."""
         probe, measured = await asyncio.gather(self._probed.look(), self._measured.look())
-        disk_used_ratio = await asyncio.to_thread(_used_ratio, self._home)
+        disk_used_ratio = await asyncio.to_thread(meters.used_ratio, self._home)
         exposed = _Exposed([*_of_process(self._role, probe, disk_used_ratio), *_of_shop(measured)])
         return Response(generate_latest(exposed), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
@@ -183,16 +182,6 @@ def _problems(probe: Probe | _Silent, measured: Measures | None) -> Iterator[str
         yield "the shop could not be measured"
     elif measured.outbox_oldest_seconds > OLDEST_NOTICE_SECONDS:
         yield f"somebody has waited for a message for {measured.outbox_oldest_seconds:.0f} seconds"
-
-
-def _used_ratio(folder: Path) -> float | None:
-    """How much of the disk is used, as `df` counts it; None where there is no such folder yet."""
-    try:
-        disk = os.statvfs(folder)
-    except OSError:
-        return None
-    used = disk.f_blocks - disk.f_bfree
-    return used / (used + disk.f_bavail) if used + disk.f_bavail else None
 
 
 class _Exposed(Collector):

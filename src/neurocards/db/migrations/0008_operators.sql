@@ -16,7 +16,7 @@ create table operator_requests (
     confirmed_by  bigint,
     asked_at      timestamptz not null default clock_now(),
     constraint operator_requests_done_by_somebody check (state <> 'done' or confirmed_by is not null),
-    -- Above a limit no operator acts alone.
+    -- Above a limit for a day no operator acts alone.
     constraint operator_requests_second_is_another
         check (not (needs_second and state = 'done' and confirmed_by = operator))
 );

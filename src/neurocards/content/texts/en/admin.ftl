@@ -91,7 +91,7 @@ admin-no-amount = First a whole number of credits, from 1 to { $most }, then the
 admin-no-reason = The reason is missing.
 admin-reason-too-long = The reason has { $length } characters; { $limit } are kept.
 admin-nothing-to-refund = Nothing is left to refund: every video of order No. { $number } was paid back before.
-admin-no-second = This is more than { $limit } and needs a second operator, but only one is listed in OPERATORS.
+admin-no-second = With this you would have moved more than { $limit } within a day: that needs a second operator, but only one is listed in OPERATORS.
 admin-confirm =
     <b>Sure?</b>
 
@@ -121,7 +121,7 @@ admin-refunded = Paid back now: { $videos ->
 }, { $credits }.
 admin-refunded-before = Paid back before: { $videos }.
 admin-on-their-way = Finished and not handed over yet: { $videos }. These are paid back when they cannot be delivered; once they have arrived you can refund them.
-admin-second-asked = More than { $limit } at once: another operator has to confirm it. They were asked; it also stands in their /admin. It can be confirmed for 24 hours.
+admin-second-asked = More than { $limit } within a day: another operator has to confirm it. They were asked; it also stands in their /admin. It can be confirmed for 24 hours.
 admin-refused-unknown = This button no longer works. Nothing was done.
 admin-refused-old = It was asked too long ago. Nothing was done: ask again.
 admin-refused-foreign = Another operator asked for this and has not confirmed it. Nothing was done.

@@ -23,6 +23,11 @@ alert-updates = Nobody could handle what customers sent: { $dead ->
 } within a day.
 alert-keys = Keys are refused or their accounts are empty: { $keys } ({ $why })
 alert-balance = Little is left on { $keys }.
+alert-answers = Submits without an answer: { $lost } of the { $submits } of a quarter of an hour.
+alert-orphans = Tasks that nobody needs have cost { $cost } within a day.
+alert-disk = The bot's disk is { $percent } % full.
+alert-clock = The bot's clock and the database's are { $seconds } s apart.
+alert-database = The database does not answer: everything stands still, nothing is lost.
 alert-backup = No backup was proved to be restorable for { $days } days.
 alert-paused = Sales are paused by { $by }: { $reason }
 alert-workers = No worker is alive; videos that wait: { $waiting }.
