@@ -15,7 +15,6 @@ import pytest
 from aiogram import Bot
 from aiogram.types import LabeledPrice
 
-from neurocards import forgetting, keeping, restoring
 from neurocards.audit import audit
 from neurocards.bot import make_bot, star_moves
 from neurocards.db import backups, dumps, embedded, generations, migrate, notices, operators
@@ -24,9 +23,10 @@ from neurocards.db.customers import Customer
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.notices import NoticeKind
 from neurocards.db.statements import Kept, kept
-from neurocards.keeping import Found, Made, NoBackup, Place, Watch
-from neurocards.reconciling import Reconciled, reconcile
-from neurocards.restoring import RESTORED
+from neurocards.keeping import backing_up, forgetting, restoring
+from neurocards.keeping.backing_up import Found, Made, NoBackup, Place, Watch
+from neurocards.keeping.reconciling import Reconciled, reconcile
+from neurocards.keeping.restoring import RESTORED
 from neurocards.sealing import PIECE_BYTES, TAG_BYTES, CannotOpen, WrongKey, opened, read_key, sealed
 from neurocards.storage import Store, file_store, open_store
 from services import Simulators
@@ -56,10 +56,12 @@ class Kit:
     place: Place
 
     async def back_up(self, *, keep: timedelta = KEEP) -> Made:
-        return await keeping.back_up(self.dsn, self.database, self.store, self.place, key=KEY, keep=keep, watch=Watch())
+        return await backing_up.back_up(
+            self.dsn, self.database, self.store, self.place, key=KEY, keep=keep, watch=Watch()
+        )
 
     async def latest(self) -> Found:
-        return await keeping.find(self.place, "latest")
+        return await backing_up.find(self.place, "latest")
 
 
 @pytest.fixture
@@ -271,7 +273,7 @@ async def test_what_an_address_leaves_open_is_the_same_for_the_programs(
             monkeypatch.setenv(f"PG{name.upper()}", str(parts[name]))
     address = psycopg.conninfo.make_conninfo(dbname=str(parts["dbname"]))
     watch = Watch()
-    made = await keeping.back_up(address, kit.database, kit.store, kit.place, key=KEY, keep=KEEP, watch=watch)
+    made = await backing_up.back_up(address, kit.database, kit.store, kit.place, key=KEY, keep=KEEP, watch=watch)
     assert made.size_bytes > 0
 
 
@@ -495,12 +497,12 @@ async def test_a_restore_that_was_refused_leaves_the_database_as_it_was(kit: Kit
 async def test_a_backup_is_found_by_name_and_by_file_and_else_missed_in_a_line(kit: Kit, tmp_path: Path) -> None:
     made = await kit.back_up()
     name = made.location.removeprefix("here/")
-    assert (await keeping.find(kit.place, name)).location == made.location
+    assert (await backing_up.find(kit.place, name)).location == made.location
     file = tmp_path / "backups" / ".." / "backups" / name
-    assert (await keeping.find(kit.place, str(file))).location == str(file)
+    assert (await backing_up.find(kit.place, str(file))).location == str(file)
     for missing in ("../nothing.backup", "neurocards-20260101T000000Z.backup", ""):
         with pytest.raises(NoBackup):
-            await keeping.find(kit.place, missing)
+            await backing_up.find(kit.place, missing)
 
 
 async def test_a_payment_is_put_back_once_and_only_when_it_was_not_returned(

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from neurocards import forgetting, maintenance, meters, starting, traces
+from neurocards import maintenance, meters, starting, traces
 from neurocards.addresses import callback_key, callback_url, webhook_secret
 from neurocards.alerts import Alerts, Teller
 from neurocards.catalogue import BadCatalogue, load_catalogue
@@ -27,6 +27,7 @@ from neurocards.db import embedded, migrate
 from neurocards.db.connection import APP_ROLE, BadAddress, Database, answered, check_address
 from neurocards.db.provider_keys import Pace
 from neurocards.domain.catalogue import Catalogue
+from neurocards.keeping import forgetting
 from neurocards.loops import Loop
 from neurocards.notices import Messenger, Outbox
 from neurocards.routing import PACE_SLACK_SECONDS, Router
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from neurocards.bot import Change
     from neurocards.doctor.lines import Finding
     from neurocards.doctor.looking import Clock
-    from neurocards.keeping import Made, Place, Watch
+    from neurocards.keeping.backing_up import Made, Place, Watch
+    from neurocards.keeping.reconciling import Reconciled
+    from neurocards.keeping.restoring import Proof, Restored
     from neurocards.preview import Preview, Trial
     from neurocards.production import VideoProvider
     from neurocards.providers.openai_writer import OpenAIWriter
-    from neurocards.reconciling import Reconciled
-    from neurocards.restoring import Proof, Restored
 
 OUTBOX_LEASES = 1.5
 """What is being sent may be sent twice when its lease runs out: others wait a little longer than for a job."""
@@ -297,32 +298,32 @@ async def run_preview(settings: Settings, trial: "Trial", *, write: bool) -> "Pr
 
 async def run_backup(settings: Settings, watch: "Watch") -> "Made":
     """Make a backup and remove old ones."""
-    from neurocards import keeping
+    from neurocards.keeping import backing_up
 
     key = settings.seal_key()
     place = _backups(settings)
     async with open_dsn(settings) as dsn, open_basics(settings) as basics:
         keep = timedelta(days=settings.backup_keep_days)
-        return await keeping.back_up(dsn, basics.database, basics.store, place, key=key, keep=keep, watch=watch)
+        return await backing_up.back_up(dsn, basics.database, basics.store, place, key=key, keep=keep, watch=watch)
 
 
 async def run_restore(settings: Settings, named: str, watch: "Watch") -> "Restored":
     """Put a backup into the empty database; nothing is sold after it."""
-    from neurocards import keeping, restoring
+    from neurocards.keeping import backing_up, restoring
 
     key = settings.seal_key()
     async with open_dsn(settings) as dsn:
-        found = await keeping.find(_backups(settings), named)
+        found = await backing_up.find(_backups(settings), named)
         return await restoring.restore(dsn, found, key=key, on_bytes=watch.on_bytes)
 
 
 async def run_restore_check(settings: Settings, named: str, watch: "Watch") -> "Proof":
     """Restore into an embedded server that lives as long as the trial, audit there, and record how it went."""
-    from neurocards import keeping, restoring
+    from neurocards.keeping import backing_up, restoring
 
     key = settings.seal_key()
     async with open_basics(settings) as basics:
-        found = await keeping.find(_backups(settings), named)
+        found = await backing_up.find(_backups(settings), named)
         with _scratch_folder(settings.neurocards_home) as folder:
             server = await asyncio.to_thread(embedded.EmbeddedPostgres.start, folder, durable=False)
             try:
@@ -343,7 +344,7 @@ async def run_reconcile(settings: Settings, *, dry_run: bool, tell: Callable[[st
 
     from neurocards.bot import make_bot, star_moves
     from neurocards.checks import Account
-    from neurocards.reconciling import reconcile
+    from neurocards.keeping.reconciling import reconcile
 
     bot = make_bot(bot_token, settings.telegram_api_url)
     async with AsyncExitStack() as stack:
@@ -371,7 +372,7 @@ def _known_keys(settings: Settings) -> Mapping[str, Sequence[str]]:
 
 def _backups(settings: Settings) -> "Place":
     """Where backups lie."""
-    from neurocards.keeping import Place
+    from neurocards.keeping.backing_up import Place
 
     if settings.backup_url is not None:
         return Place(open_store(settings.backup_url, settings.neurocards_home), settings.backup_url.rstrip("/"))

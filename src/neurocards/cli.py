@@ -52,10 +52,10 @@ from neurocards.domain.bills import Bill
 from neurocards.domain.failures import Failure
 from neurocards.domain.orders import Order
 from neurocards.domain.routing import Choice, Nobody, Route, Wait
-from neurocards.keeping import Made, NoBackup
+from neurocards.keeping.backing_up import Made, NoBackup
+from neurocards.keeping.reconciling import Reconciled
+from neurocards.keeping.restoring import NotEmpty, Proof, Restored, Unsound
 from neurocards.logs import set_up_logs
-from neurocards.reconciling import Reconciled
-from neurocards.restoring import NotEmpty, Proof, Restored, Unsound
 from neurocards.routing import offer
 from neurocards.settings import BadSettings, Settings, read_leniently, read_settings
 from neurocards.starting import Role, settings_for

@@ -20,9 +20,9 @@ from neurocards.db.books import Event, Margin
 from neurocards.db.operators import Action, SalesPause
 from neurocards.db.standing import KeyStanding, LeftAlone, ModelStanding, ProviderStanding, Standing
 from neurocards.doctor.lines import Finding, State
-from neurocards.keeping import Made, Watch
-from neurocards.reconciling import Reconciled
-from neurocards.restoring import Proof, Restored
+from neurocards.keeping.backing_up import Made, Watch
+from neurocards.keeping.reconciling import Reconciled
+from neurocards.keeping.restoring import Proof, Restored
 
 if TYPE_CHECKING:
     from neurocards.bot import Change

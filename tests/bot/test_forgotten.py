@@ -2,7 +2,7 @@
 
 from bot.chat import Shop, photo
 from bot.test_cabinet import DAY_SECONDS, order, refund, settle
-from neurocards import forgetting
+from neurocards.keeping import forgetting
 from shop import advance
 
 ALL_TOLD = b"update notices set state = 'sent', sent_at = clock_now(), message_id = 1 where state = 'pending'"

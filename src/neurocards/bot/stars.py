@@ -6,7 +6,7 @@ from aiogram import Bot
 from aiogram.types import StarTransaction, TransactionPartnerUser
 
 from neurocards.bot.trouble import translated
-from neurocards.reconciling import StarMove
+from neurocards.keeping.reconciling import StarMove
 from neurocards.texts import guess_language
 
 PAGE = 100

@@ -11,7 +11,7 @@ from datetime import datetime
 from neurocards.audit import Report, audit
 from neurocards.db import backups, dumps, migrate, operators
 from neurocards.db.connection import Database, Transaction
-from neurocards.keeping import Found, Head, NoBackup
+from neurocards.keeping.backing_up import Found, Head, NoBackup
 from neurocards.sealing import CannotOpen
 
 RESTORED = "restored from a backup; neurocards reconcile resumes sales"

@@ -17,7 +17,7 @@ from neurocards.checks import Account
 from neurocards.db import bills, customers, generations, operators, provider_keys, recovery
 from neurocards.db.connection import Database, Transaction
 from neurocards.domain.failures import Failure
-from neurocards.restoring import RESTORED
+from neurocards.keeping.restoring import RESTORED
 from neurocards.storage import Store
 
 BILL_DAYS = 7
