@@ -389,7 +389,7 @@ async def test_where_updates_go_is_told_in_either_mode(ward: Ward, simulators: S
         async with asyncio.timeout(10):
             while not (await bot.get_webhook_info()).last_error_message:  # noqa: ASYNC110 (another process's)
                 await asyncio.sleep(0.01)
-        [stuck] = said(await ward.findings(), "updates")
+        [stuck] = said(await ward.findings(PUBLIC_URL=base), "updates")
         assert re.fullmatch(r"failed: Telegram cannot deliver: ConnectError: .*; 1 wait", stuck)
     finally:
         await bot.delete_webhook(drop_pending_updates=True)

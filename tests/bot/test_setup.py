@@ -21,7 +21,7 @@ async def written(shop: Shop) -> list[tuple[str, str]]:
     return [
         (call["method"], str(call["parameters"].get("language_code", "")))
         for call in calls
-        if call["token"] == shop.token and call["method"] in WRITES
+        if call["method"] in WRITES
     ]
 
 

@@ -200,6 +200,7 @@ async def test_f81_of_two_bots_with_one_token_the_second_leaves_and_the_first_go
 # One clock -----------------------------------------------------------------------------------------------------------
 
 OUR_OWN_CLOCK = {
+    "alerts.py": "since when the database has been away: nobody else could be asked",
     "app.py": "the age of a file that a killed worker left: the file system's time",
     "doctor/looking.py": "how far this machine's clock is from everybody else's",
     "db/watch.py": "how far this machine's time is from the database's, which is what is asked",

@@ -105,13 +105,18 @@ def _wishes(bot: Bot, language: str, code: str | None) -> list[_Wish]:
     async def read_description() -> str:
         return (await bot.get_my_description(language_code=code)).description
 
+    async def read_commands() -> list[BotCommand]:
+        # What was received knows its bot and is equal to nothing of ours.
+        found = await bot.get_my_commands(language_code=code)
+        return [BotCommand(command=one.command, description=one.description) for one in found]
+
     return [
         ("name", read_name, name, partial(bot.set_my_name, name, language_code=code)),
         ("about", read_about, about, partial(bot.set_my_short_description, about, language_code=code)),
         ("description", read_description, description, partial(bot.set_my_description, description, code)),
         (
             "commands",
-            partial(bot.get_my_commands, language_code=code),
+            read_commands,
             commands,
             partial(bot.set_my_commands, commands, language_code=code),
         ),
