@@ -22,7 +22,7 @@ OURS = [
 NEVER_IMPORTED = {"pickle", "marshal", "shelve", "dill", "yaml", "xml", "lxml", "telnetlib", "ftplib"}
 """What turns a stranger's bytes into objects or into a program, or fetches addresses by ways that nobody checked."""
 NEVER_CALLED = {"eval", "exec", "compile", "__import__"}
-PROGRAMS_ARE_STARTED_IN = {"processes.py", "media/children.py", "db/embedded.py"}
+PROGRAMS_ARE_STARTED_IN = {"processes.py", "media/children.py", "db/dumps.py", "db/embedded.py"}
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
@@ -50,7 +50,9 @@ def test_t08_no_shell_ever_sees_a_value() -> None:
                 assert (owner, node.attr) not in {("os", "system"), ("os", "popen")}, name
                 if owner == "subprocess" and node.attr in ("run", "Popen", "call", "check_output", "check_call"):
                     starting.add(name)
-                assert not node.attr.startswith(("create_subprocess", "spawn")), name
+                if node.attr == "create_subprocess_exec":
+                    starting.add(name)
+                assert not node.attr.startswith(("create_subprocess_shell", "spawn")), name
             elif isinstance(node, ast.keyword) and node.arg == "shell":
                 raise AssertionError(f"{name} starts a shell")
     assert starting <= PROGRAMS_ARE_STARTED_IN
@@ -121,7 +123,7 @@ def test_t22_no_pattern_of_ours_can_be_made_slow() -> None:
 @pytest.mark.parametrize("slow", [r"(a+)+$", r"(?:a|aa)+b$"])
 def test_t22_a_pattern_that_can_be_made_slow_would_be_seen(slow: str) -> None:
     before = process_time()
-    re.compile(slow).search("a" * 28 + "\u2603")
+    re.compile(slow).search("a" * 18 + "\u2603")
     assert process_time() - before > 0.0005
 
 

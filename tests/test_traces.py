@@ -103,7 +103,7 @@ async def test_an_order_is_one_trace_across_a_tap_a_killed_worker_and_the_next(
     assert root.parent_span_id == b""
     rest = [(about, span) for about, span in collector.received if span.name != "place"]
     assert {(span.trace_id, span.parent_span_id) for _, span in rest} == {(root.trace_id, root.span_id)}
-    assert {"write prompt", "upload frame", "submit", "wait", "fetch", "settle", "send status", "send video"} == {
+    assert {"write_prompt", "upload_frame", "submit", "wait", "fetch", "settle", "send status", "send video"} == {
         span.name for _, span in rest
     }
     assert {about["service.name"] for about, _ in collector.received} == {"neurocards-bot", "neurocards-worker"}

@@ -42,7 +42,7 @@ ANYTHING: Json = {}
 UPDATE: Json = {
     "type": "object",
     "properties": {
-        "update_id": {"anyOf": [{"type": "integer"}, ANYTHING]},
+        "update_id": {"type": "integer", "minimum": 1, "maximum": 2**31},
         "message": {
             "anyOf": [
                 {

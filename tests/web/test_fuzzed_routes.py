@@ -24,7 +24,7 @@ async def test_t21_t22_whatever_is_sent_no_route_breaks_or_tells_of_the_inside(
     called = description(opened)["paths"]
     assert [route for route in routes(opened.app) if route[1] not in called[route[0]]] == []
     for path in opened.unlocked:
-        assert found.answers[f"POST {path}", 200], f"{path} was never passed"
+        assert found.answers[f"POST {path}", 200], f"{path} was never passed: {found.answers}"
 
 
 async def test_t21_a_mistake_of_ours_is_three_words_to_a_stranger(simulators: Simulators) -> None:

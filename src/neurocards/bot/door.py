@@ -18,7 +18,7 @@ from neurocards.db import operators
 from neurocards.db.connection import Database
 from neurocards.operating import named
 
-COMMAND = re.compile(r"\s*/admin(?:@\w+)?(?:\s+(?P<rest>.*))?\s*", re.IGNORECASE | re.DOTALL)
+COMMAND = re.compile(r"\s{0,9}/admin(?:@\w{1,32})?(?:\s+(?P<rest>.*))?", re.IGNORECASE | re.DOTALL)
 
 Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]  # Any: aiogram's own signature
 

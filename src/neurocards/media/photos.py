@@ -45,7 +45,7 @@ _SOME_IMAGE = re.compile(
     rb"|BM.{4}\0\0\0\0|8BPS|\0\0[\x01\x02]\0|DDS |qoif|\x76\x2f\x31\x01"  # BMP, Photoshop, icons, DDS, QOI, OpenEXR
     rb"|\xff\x0a|\0\0\0\x0cJXL |\0\0\0\x0cjP  |\xff\x4f\xff\x51"  # JPEG XL, JPEG 2000
     rb"|.{4}ftypcrx "  # Canon raw
-    rb"|(?:\xef\xbb\xbf)?\s*(?:<svg\b|<(?:\?xml|!--|!doctype svg).{0,2000}?<svg\b)",
+    rb"|(?:\xef\xbb\xbf)?\s{0,200}(?:<svg\b|<(?:\?xml|!--|!doctype svg).{0,2000}?<svg\b)",
     re.DOTALL | re.IGNORECASE,
 )
 _OURS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP", re.DOTALL)
