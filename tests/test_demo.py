@@ -128,21 +128,13 @@ def test_p4_an_order_survives_the_kill_of_one_of_two_workers(tmp_path: Path) -> 
     assert len(re.findall(r"notice sent +│ video", words)) == 1, words
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"nothing that anybody could look at", "не похоже на картинку"),
-        (b"\xff\xd8\xff" + bytes(30 * 1024 * 1024), "больше 20 МБ"),
-    ],
-    ids=["no picture", "too many bytes"],
-)
-def test_p11_a_bad_photo_gets_one_sentence_and_the_demo_says_so(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_p11_a_bad_photo_gets_one_sentence_and_the_demo_says_so(tmp_path: Path) -> None:
     photo = tmp_path / "not a photo.jpg"
-    photo.write_bytes(content)
+    photo.write_bytes(b"nothing that anybody could look at")
     status, words = run(tmp_path / "home", "--exit", "--photo", photo)
     assert status == 1, words
     assert "The bot said:" in words
-    assert sentence in words
+    assert "не похоже на картинку" in words
     assert "Traceback" not in words
     assert "0 orders" in words
 

@@ -34,7 +34,9 @@ async def context(browser: Browser, stage: Stage) -> AsyncIterator[BrowserContex
     complaints: list[str] = []
     context = await browser.new_context(viewport={"width": 1000, "height": 900}, locale="ru-RU")
     context.on("weberror", lambda error: complaints.append(str(error.error)))
-    context.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    context.on(
+        "console", lambda line: complaints.append(f"{line.text} {line.location}") if line.type == "error" else None
+    )
     yield context
     await context.close()
     assert complaints == []
