@@ -1,4 +1,4 @@
-"""How soon orders go on after the database was away, and after a worker died: `python benchmarks/outage.py --help`.
+"""How soon a shop goes on after the database was away, or its processes died: `python benchmarks/outage.py --help`.
 
 Real processes with the leases of production: a bot and a worker, whose line to PostgreSQL is cut and put through again.
 Nobody may exit, and every order must end.
@@ -40,6 +40,11 @@ LEASE_SECONDS = 30.0
 TARGET_SECONDS = 10.0
 GRACE_SECONDS = 1.0
 
+CROWD = 10
+RESTART_SECONDS = 3.0
+"""How long systemd waits before it starts one of our units again."""
+DELIVERY_TARGET_SECONDS = 15.0
+
 console = Console()
 
 
@@ -62,6 +67,13 @@ class Shop:
         seller = Seller(phone, Random(1), self.memory, self.photo)  # noqa: S311 (no secret)
         await seller.trade(1, lambda: False)
         return time.monotonic() - begun
+
+    async def delivered(self) -> int:
+        """How many videos have arrived."""
+        async with self.database.transaction() as tx:
+            cursor = await tx.execute("select count(*) from notices where kind = 'video' and state = 'sent'")
+            ((count,),) = await cursor.fetchall()
+        return int(count)
 
     async def ended(self) -> None:
         """Wait until every order has ended."""
@@ -138,6 +150,29 @@ async def death(shop: Shop) -> float:
         await asyncio.sleep(0.05)
 
 
+async def restart(shop: Shop) -> float:
+    """Kill bot and worker while a crowd orders; returns the seconds from then to the next video that somebody got."""
+    over = asyncio.Event()
+
+    async def keep_ordering() -> None:
+        while not over.is_set():
+            await shop.order()
+
+    crowd = [asyncio.create_task(keep_ordering()) for _ in range(CROWD)]
+    while await shop.delivered() < CROWD:  # noqa: ASYNC110 (the database is looked at)
+        await asyncio.sleep(0.1)
+    await asyncio.gather(shop.crew.end("bot", signal.SIGKILL), shop.crew.end("worker", signal.SIGKILL))
+    died_at, before = time.monotonic(), await shop.delivered()
+    await asyncio.sleep(RESTART_SECONDS)
+    await shop.crew.start("bot", "worker")
+    while await shop.delivered() == before:  # noqa: ASYNC110 (the same)
+        await asyncio.sleep(0.05)
+    after = time.monotonic() - died_at
+    over.set()
+    await asyncio.gather(*crowd)
+    return after
+
+
 async def measure(outages: list[float]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as home:
         async with opened(Path(home)) as shop:
@@ -148,20 +183,28 @@ async def measure(outages: list[float]) -> dict[str, object]:
                 after[f"{seconds:g}"] = round(await outage(shop, seconds), 2)
             console.print("a worker is killed…")
             taken_up = await death(shop)
+            console.print("bot and worker are killed while a crowd orders…")
+            delivered = await restart(shop)
             await shop.ended()
             async with shop.database.transaction() as tx:
                 found = await books.violations(tx)
+                ((kept,),) = await (await tx.execute("select count(*) from orders")).fetchall()
             return {
                 "first_order_usually_seconds": round(usual, 2),
                 "first_order_after_outage_of_seconds": after,
                 "exited": shop.crew.gone(),
                 "lease_seconds": LEASE_SECONDS,
                 "dead_workers_job_taken_up_seconds": round(taken_up, 2),
+                "first_video_after_kill_of_all_seconds": round(delivered, 2),
+                "orders_acknowledged": shop.memory.acknowledged,
+                "orders_kept": kept,
                 "violations": len(found),
                 "sound": not shop.crew.gone()
                 and not found
+                and kept >= shop.memory.acknowledged
                 and max(after.values(), default=0) <= TARGET_SECONDS
-                and taken_up <= LEASE_SECONDS + GRACE_SECONDS,
+                and taken_up <= LEASE_SECONDS + GRACE_SECONDS
+                and delivered <= DELIVERY_TARGET_SECONDS,
             }
 
 
