@@ -13,6 +13,7 @@ import structlog
 from playwright.async_api import Browser
 
 from browsers import NoBrowser, browser_is_required, find_chromium, running_browser
+from collector import Collector
 from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
@@ -107,3 +108,11 @@ def _create(dsn: str, name: str, *, template: str = "template1") -> str:
 
 def _with_database(dsn: str, name: str) -> str:
     return psycopg.conninfo.make_conninfo(dsn, dbname=name)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Somewhere for traces to go."""
+    collector = Collector()
+    yield collector
+    collector.close()

@@ -315,7 +315,7 @@ async def test_clocks_that_are_off_are_told_whoevers_they_are(ward: Ward, databa
     told = said(ahead, "clock")
     assert [line.split(": ")[0] for line in told] == ["failed", "failed"]
     assert re.search(r"this machine is (399|400) s ahead of the database: signed callbacks are refused", told[0])
-    assert re.search(r"this machine is (399|400|401) s ahead of (Telegram|KIE|fal): signed", told[1])
+    assert re.search(r"this machine is (39|40)\d s ahead of (Telegram|KIE|fal): signed", told[1])
     behind = said(await ward.findings(clock=lambda: datetime.now(UTC) - timedelta(seconds=60)), "clock")
     assert [line.split(": ")[0] for line in behind] == ["warning", "warning"]
     assert "60 s behind the database" in behind[0]

@@ -19,7 +19,9 @@ async def written(shop: Shop) -> list[tuple[str, str]]:
     """What Telegram was told so far, and in which language."""
     calls = (await shop.get("calls", limit=20_000))["calls"]
     return [
-        (call["method"], str(call["parameters"].get("language_code", ""))) for call in calls if call["method"] in WRITES
+        (call["method"], str(call["parameters"].get("language_code", "")))
+        for call in calls
+        if call["token"].startswith(shop.token.partition(":")[0]) and call["method"] in WRITES
     ]
 
 

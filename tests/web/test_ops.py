@@ -20,6 +20,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import promtool
+from collector import Collector
 from flow.crew import Crew, environment
 from flow.phones import Phone, open_client
 from flow.sellers import photos
@@ -38,6 +39,7 @@ from shop import advance, attempted, claim, new_customer, new_order
 from web.door import KEY, SECRET, Doorway, free_port
 
 PATIENCE_SECONDS = 60.0
+DESCRIPTION = "A mug that nobody but its seller knows of"
 
 
 @dataclass(frozen=True)
@@ -407,7 +409,7 @@ async def test_an_alert_fires_when_clocks_differ(post: Post, tmp_path: Path, mon
 
 @pytest.mark.timeout(180)
 async def test_one_trace_leads_through_every_process_and_restart(
-    dsn: str, database: Database, simulators: Simulators, tmp_path: Path
+    dsn: str, database: Database, simulators: Simulators, tmp_path: Path, collector: Collector
 ) -> None:
     """A worker is told to stop while it submits: it says so, finishes that and ends; the next one goes on."""
     ports = {"bot": free_port(), "worker": free_port()}
@@ -419,6 +421,7 @@ async def test_one_trace_leads_through_every_process_and_restart(
         "TELEGRAM_API_URL": simulators.telegram,
         "KIE_API_URL": simulators.kie,
         "KIE_UPLOAD_URL": simulators.kie,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
     }
     (await simulators.client.get(f"{simulators.telegram}/bot{token}/getMe")).raise_for_status()
     slow = {"route": "createTask", "kind": "delay", "delay_seconds": 3}
@@ -470,6 +473,20 @@ async def test_one_trace_leads_through_every_process_and_restart(
     assert {"update_id", "lease_number", "attempt"} <= placed.keys()
     settled = next(line for line in of_order if line["event"] == "settled")
     assert {"generation_id", "job_id", "lease_number", "attempt", "attempt_id"} <= settled.keys()
+
+    ((_, root),) = [one for one in collector.received if one[1].name == "place"]
+    assert (root.trace_id.hex(), root.parent_span_id) == (trace_id.hex, b"")
+    rest = [(about, span) for about, span in collector.received if span.name != "place"]
+    assert {(span.trace_id, span.parent_span_id) for _, span in rest} == {(root.trace_id, root.span_id)}
+    steps = {"write_prompt", "upload_frame", "submit", "wait", "fetch", "settle"}
+    assert {span.name for _, span in rest} == {*steps, "send status", "send video"}
+    assert {about["service.name"] for about, _ in collector.received} == {"neurocards-bot", "neurocards-worker"}
+    workers_at_it = {about["service.instance.id"] for about, span in rest if span.name in steps}
+    assert len(workers_at_it) == 2
+    (last,) = [{one.key: one.value for one in span.attributes} for _, span in rest if span.name == "settle"]
+    assert (last["order"].int_value, last["generation_id"].string_value) == (number, settled["generation_id"])
+    said = b"".join(span.SerializeToString() for _, span in collector.received).decode("utf-8", "replace")
+    assert [word for word in (DESCRIPTION, token, "test-key") if word in said] == []
 
 
 # Help -----------------------------------------------------------------------------------------------------------------
@@ -562,7 +579,7 @@ async def order(phone: Phone) -> None:
     await phone.send_photo(photos()[0])
     await phone.tap(await phone.offered(Verb.CHOOSE_TEMPLATE, "hero_broll", seconds=PATIENCE_SECONDS))
     await phone.hear(phone.version, seconds=PATIENCE_SECONDS)
-    await phone.write("A mug")
+    await phone.write(DESCRIPTION)
     await phone.tap(await phone.offered(Verb.SKIP_WISHES, seconds=PATIENCE_SECONDS))
     await phone.tap(await phone.offered(Verb.CHOOSE_COUNT, "1", seconds=PATIENCE_SECONDS))
     await phone.tap(await phone.offered(Verb.CONFIRM, seconds=PATIENCE_SECONDS))

@@ -91,6 +91,8 @@ async def polled(shop: Shop, polling: "asyncio.Task[None]") -> None:
     since = (await shop.get("calls", limit=1, since=2**40))["last_id"]
     while not polling.done():
         found = await shop.get("calls", method="getUpdates", since=since)
-        if any(call["status"] == 200 for call in found["calls"]):
+        if any(
+            call["status"] == 200 and call["token"].startswith(shop.token.partition(":")[0]) for call in found["calls"]
+        ):
             return
         await asyncio.sleep(0.005)
