@@ -101,6 +101,7 @@ async def test_a_database_that_takes_no_writes_is_not_ready(post: Post, dsn: str
 
 
 async def test_a_database_that_does_not_answer_is_one_line(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops_module, "MEASURE_SECONDS", 0.3)
     monkeypatch.setattr(ops_module, "PROBE_SECONDS", 0.3)
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
     async with Database(nowhere) as away:
