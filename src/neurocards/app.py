@@ -250,14 +250,12 @@ async def run_doctor(reading: Reading, *, clock: "Clock | None" = None) -> "list
     from neurocards.doctor.looking import Patient, this_machine
 
     settings = reading.settings
-    catalogue, keys = None, dict[str, list[str]]()
+    catalogue = None
     # What cannot be made of the settings is among their problems, and what needs it says so.
     with suppress(BadCatalogue):
         catalogue = load_catalogue(own=settings.content_folder, preferred_model=settings.video_model)
-    with suppress(BadSettings):
-        keys = settings.video_keys()
     async with AsyncExitStack() as stack:
-        providers = await stack.enter_async_context(_providers(settings, keys))
+        providers = await stack.enter_async_context(_providers(settings, _known_keys(settings)))
         writer = _writer(settings)
         if writer is not None:
             stack.push_async_callback(writer.close)

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row
 
 from neurocards.db.connection import APP_ROLE, Transaction
-from neurocards.db.migrate import MIGRATIONS
+from neurocards.db.migrate import difference
 
 OLDEST_VERSION = 150_000
 CAREFUL = ("fsync", "full_page_writes", "synchronous_commit")
@@ -101,12 +101,8 @@ async def schema(tx: Transaction) -> Schema | None:
         except psycopg.errors.InsufficientPrivilege:
             return None
         applied = [name for (name,) in await cursor.fetchall()]
-    ours = [file.name for file in sorted(MIGRATIONS.glob("*.sql"))]
-    return Schema(
-        applied,
-        missing=[name for name in ours if name not in applied],
-        unknown=[name for name in applied if name not in ours],
-    )
+    found = difference(applied)
+    return Schema(applied, missing=found.pending, unknown=found.unknown)
 
 
 async def clock(tx: Transaction) -> Clock:

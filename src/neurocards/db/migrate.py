@@ -1,6 +1,7 @@
 """Brings the schema up to date: numbered SQL files, forward only, one at a time under an advisory lock."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -56,16 +57,14 @@ async def migrate(dsn: str) -> list[str]:
         )
         cursor = await connection.execute("select name from migrations")
         applied = {name for (name,) in await cursor.fetchall()}
-        files = sorted(MIGRATIONS.glob("*.sql"))
-        unknown = applied - {file.name for file in files}
-        if unknown:
+        found = difference(applied)
+        if found.unknown:
             raise SchemaTooNew(
-                f"the database has migrations that this version does not know: {', '.join(sorted(unknown))}"
+                f"the database has migrations that this version does not know: {', '.join(found.unknown)}"
             )
-        missing = [file for file in files if file.name not in applied]
-        for file in missing:
-            await _apply(connection, file.name, file.read_bytes())
-        return [file.name for file in missing]
+        for name in found.pending:
+            await _apply(connection, name, (MIGRATIONS / name).read_bytes())
+        return found.pending
 
 
 async def _take_turn(connection: psycopg.AsyncConnection) -> None:
@@ -124,6 +123,12 @@ class Difference:
         return bool(self.pending or self.unknown)
 
 
+def difference(applied: Iterable[str]) -> Difference:
+    """How a database with these migrations and this version differ: both lists in the order of the files."""
+    there, known = set(applied), set(names())
+    return Difference(pending=sorted(known - there), unknown=sorted(there - known))
+
+
 async def compare(dsn: str) -> Difference:
     """What `migrate` would do or refuse to do; changes nothing."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as connection:
@@ -132,5 +137,4 @@ async def compare(dsn: str) -> Difference:
         if await cursor.fetchone() == (True,):
             cursor = await connection.execute("select name from migrations")
             applied = {name for (name,) in await cursor.fetchall()}
-    known = {file.name for file in MIGRATIONS.glob("*.sql")}
-    return Difference(pending=sorted(known - applied), unknown=sorted(applied - known))
+    return difference(applied)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from neurocards.db.books import Violation
 from neurocards.db.connection import Transaction
-from neurocards.db.migrate import MIGRATIONS
+from neurocards.db.migrate import difference
 
 AUDIT_EVERY = timedelta(minutes=5)
 
@@ -29,8 +29,7 @@ class Probe:
 async def probe(tx: Transaction) -> Probe:
     """Write to the database, unless its schema is too old for that; whatever it raises, it cannot be written to."""
     cursor = await tx.execute("select name from migrations")
-    applied = {name for (name,) in await cursor.fetchall()}
-    lacking = tuple(file.name for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in applied)
+    lacking = tuple(difference(name for (name,) in await cursor.fetchall()).pending)
     asked_at = time.time()
     # The time that machines agree about: what tests move is another one.
     cursor = await tx.execute("select extract(epoch from clock_timestamp())::double precision")

@@ -108,9 +108,9 @@ async def _put_back(
 ) -> tuple[Head, Mapping[str, int]]:
     """The database as it was; returns about when, and what the store held: sizes in bytes by key."""
     backup = await found.open(key)
-    unknown = set(backup.head.migrations) - set(migrate.names())
+    unknown = migrate.difference(backup.head.migrations).unknown
     if unknown:
-        raise migrate.SchemaTooNew(f"it has migrations that this version does not know: {', '.join(sorted(unknown))}")
+        raise migrate.SchemaTooNew(f"it has migrations that this version does not know: {', '.join(unknown)}")
     media = {one.key: one.size_bytes async for one in backup.media}
     await dumps.restore(dsn, backup.archive, server=backup.head.server, on_bytes=on_bytes)
     return backup.head, media
