@@ -1,17 +1,24 @@
 """Real things for tests: one PostgreSQL server, a fresh migrated database per test, the simulators over HTTP."""
 
 import asyncio
+import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import psycopg
 import psycopg.conninfo
 import pytest
 import structlog
 from playwright.async_api import Browser
 
+import neurocards.bot  # noqa: F401 (imports aiogram as the program does, before any test does)
 from browsers import NoBrowser, browser_is_required, find_chromium, running_browser
 from collector import Collector
 from neurocards.db.connection import Database
@@ -21,6 +28,11 @@ from neurocards.simulators import Addresses, running_simulators
 from services import Simulators
 
 QUICK = {"task_seconds": 0, "render": "shared"}
+
+MEMORY = Path("/dev/shm")
+MEMORY_PREFIX = "neurocards-tests-"
+MEMORY_BYTES = 4 * 2**30
+"""What must be free: three servers write a gigabyte of log at most."""
 
 _numbers = count(1)
 
@@ -42,8 +54,11 @@ def plain_logs() -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """One server for the session; it dies with the tests."""
-    with EmbeddedPostgres.start(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    """One server for the session, in memory where there is enough of it; it dies with the tests."""
+    with (
+        _in_memory() or nullcontext(tmp_path_factory.mktemp("postgres")) as folder,
+        EmbeddedPostgres.start(Path(folder), durable=False) as server,
+    ):
         asyncio.run(migrate(_with_database(server.dsn, _create(server.dsn, "empty_shop"))))
         yield server
 
@@ -74,7 +89,8 @@ async def all_simulators() -> AsyncIterator[Addresses]:
 async def simulators(all_simulators: Addresses) -> AsyncIterator[Simulators]:
     """The simulators as if just started; videos are quick, one clip serves every picture."""
     openai_sim = all_simulators.openai.removesuffix("/v1") + "/sim"
-    async with httpx2.AsyncClient(timeout=30) as client:
+    # It speaks to loopback alone; reading whom to trust would cost more than the rest of the fixture.
+    async with httpx2.AsyncClient(timeout=30, verify=False) as client:
         for reset in (
             client.post(f"{all_simulators.kie}/sim/reset"),
             client.post(f"{all_simulators.fal}/sim/reset"),
@@ -98,6 +114,19 @@ async def browser() -> AsyncIterator[Browser]:
         pytest.skip(str(missing))
     async with running_browser() as running:
         yield running
+
+
+def _in_memory() -> TemporaryDirectory[str] | None:
+    """A folder for a server whose databases come and go: on ext4 the files of each cost more than most tests do.
+
+    It does not give out the place of a file that was deleted within five seconds, and looks at every such place anew.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        return None
+    for left in MEMORY.glob(f"{MEMORY_PREFIX}*"):  # by tests that were killed
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    return TemporaryDirectory(dir=MEMORY, prefix=f"{MEMORY_PREFIX}{os.getpid()}-")
 
 
 def _create(dsn: str, name: str, *, template: str = "template1") -> str:

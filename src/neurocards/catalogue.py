@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -245,7 +246,8 @@ def _load(folder: Path, file_type: type[_AnyFile]) -> list[_AnyFile]:
         return []
     except OSError as error:
         raise BadCatalogue(f"{folder}: {error.strerror}") from error
-    return [_read(path, file_type) for path in paths]
+    read = _read_once if folder.is_relative_to(CONTENT) else _read
+    return [read(path, file_type) for path in paths]
 
 
 def _read(path: Path, file_type: type[_AnyFile]) -> _AnyFile:
@@ -257,6 +259,10 @@ def _read(path: Path, file_type: type[_AnyFile]) -> _AnyFile:
         raise BadCatalogue(f"{path}: {error}") from error
     except ValidationError as error:
         raise BadCatalogue("\n".join(f"{path}: {_told(problem)}" for problem in error.errors())) from error
+
+
+_read_once = cache(_read)
+"""For files that come with the program and do not change while it runs: a start reads the catalogue more than once."""
 
 
 def _told(problem: Mapping[str, object]) -> str:

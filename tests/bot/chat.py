@@ -127,7 +127,7 @@ class Shop:
         self.handling = Handling(self.bot, self.dispatcher, self.database)
         self.outbox = Outbox(
             self.database,
-            TelegramMessenger(self.bot, self.database, self.store, load_catalogue().models),
+            TelegramMessenger(self.bot, self.database, self.store, self.catalogue.models),
             chat_pause_seconds=0,
             card_pause_seconds=0,
         )

@@ -1,5 +1,6 @@
 """A shop for each test: its own bot, an empty database, a store in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -14,11 +15,22 @@ from services import Simulators
 _tokens = count(5_000_001)
 
 
+Closing = set[asyncio.Task[None]]
+
+
+@pytest.fixture(scope="session")
+async def closing() -> AsyncIterator[Closing]:
+    """What ends while other tests go on: aiogram lets a quarter of a second pass whenever it closes a session."""
+    tasks: Closing = set()
+    yield tasks
+    await asyncio.gather(*tasks)
+
+
 @pytest.fixture
-async def shop(simulators: Simulators, database: Database) -> AsyncIterator[Shop]:
+async def shop(simulators: Simulators, database: Database, closing: Closing) -> AsyncIterator[Shop]:
     """A shop with its own bot and an empty database."""
     token = f"{next(_tokens)}:{'a' * 35}"
     shop = Shop(simulators.telegram, database, Store(MemoryStore()), token, simulators.client)
     await shop.bot.get_me()
     yield shop
-    await shop.bot.session.close()
+    closing.add(asyncio.create_task(shop.bot.session.close()))

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ from neurocards.domain.tasks import (
     TaskFailed,
     Unanswered,
 )
+from neurocards.providers.http import certificates
 from neurocards.providers.keys import labelled
 from neurocards.providers.kie import Kie
 from neurocards.simulators.exchange import masked
@@ -248,6 +249,18 @@ class Certificate:
 
 
 @pytest.fixture
+def trust(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Trust a certificate alone, as a process that starts with SSL_CERT_FILE does."""
+
+    def only(path: Path) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        certificates.cache_clear()
+
+    yield only
+    certificates.cache_clear()
+
+
+@pytest.fixture
 def certified(tmp_path: Path) -> Callable[[x509.GeneralName], Certificate]:
     def make(name: x509.GeneralName) -> Certificate:
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
@@ -286,14 +299,14 @@ def certified(tmp_path: Path) -> Callable[[x509.GeneralName], Certificate]:
 )
 async def test_f51_with_a_wrong_certificate_nothing_is_sent(
     certified: Callable[[x509.GeneralName], Certificate],
-    monkeypatch: pytest.MonkeyPatch,
+    trust: Callable[[Path], None],
     name: x509.GeneralName,
     trusted: bool,
     heard: int,
 ) -> None:
     certificate = certified(name)
     if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+        trust(certificate.path)
     answer = spoken({"code": 200, "msg": "success", "data": {"taskId": "t1"}})
     async with line(answer, tls=certificate.context) as listening:
         kie = adapter(listening.url)

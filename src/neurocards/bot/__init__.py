@@ -1,5 +1,6 @@
 """Telegram: the inbox, the conversation, and the messenger that carries notices. The only room that imports aiogram."""
 
+from neurocards.bot import deferred  # noqa: F401 (before anybody imports aiogram)
 from neurocards.bot.alarm import Alarm
 from neurocards.bot.dispatcher import build_dispatcher
 from neurocards.bot.handling import Handling

@@ -29,6 +29,7 @@ from neurocards.providers.http import (
     UNREACHABLE_PAUSE_SECONDS,
     USER_AGENT,
     Reply,
+    certificates,
     retry_after,
 )
 
@@ -101,7 +102,7 @@ class Fetcher:
         """`allow_loopback` is for simulators: their results are served by this machine, without TLS."""
         self._allow_loopback = allow_loopback
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=tls or httpx2.create_ssl_context(),
+            ssl_context=tls or certificates(),
             max_connections=None,
             # A kept connection would be a judgement of long ago.
             max_keepalive_connections=0,

@@ -1,6 +1,8 @@
 """What the adapters share: one HTTP client that never repeats a request by itself, and network trouble in our words."""
 
+import ssl
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 import httpx2
@@ -31,6 +33,12 @@ NOT_SENT = (
 UNREACHABLE_PAUSE_SECONDS = 5.0
 
 
+@cache
+def certificates() -> ssl.SSLContext:
+    """Whom we trust. Reading it takes longer than all else about a client, so all clients share it."""
+    return httpx2.create_ssl_context()
+
+
 def make_client() -> httpx2.AsyncClient:
     """A client for one service: no retries, no redirects, bounded waiting."""
     return httpx2.AsyncClient(
@@ -38,7 +46,9 @@ def make_client() -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=False,
         # A submit that queues for a connection could time out unsent and look as if its answer were lost.
-        transport=httpx2.AsyncHTTPTransport(retries=0, limits=httpx2.Limits(max_connections=None)),
+        transport=httpx2.AsyncHTTPTransport(
+            verify=certificates(), retries=0, limits=httpx2.Limits(max_connections=None)
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from neurocards.domain.failures import Failure, FailureKind, Reason, Scope
 from neurocards.domain.scripts import Commission, WrittenPrompt
-from neurocards.providers.http import MAX_ANSWER_BYTES
+from neurocards.providers.http import MAX_ANSWER_BYTES, certificates
 from neurocards.providers.writing import (
     INSTRUCTIONS,
     SHAPE_IN_WORDS,
@@ -94,7 +94,9 @@ class OpenAIWriter:
             timeout=httpx2.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds)),
             http_client=httpx2.AsyncClient(
                 headers={"Accept-Encoding": "identity"},
-                transport=_BoundedTransport(retries=0, limits=httpx2.Limits(max_connections=None)),
+                transport=_BoundedTransport(
+                    verify=certificates(), retries=0, limits=httpx2.Limits(max_connections=None)
+                ),
                 follow_redirects=False,
             ),
         )

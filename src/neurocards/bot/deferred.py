@@ -1,0 +1,38 @@
+"""aiogram is imported here first, without what makes that slow: its models are built when they are first used.
+
+aiogram 3.31 has pydantic build 400 models as it is imported, each with all that it refers to, and a process that takes
+orders needs a dozen of them (docs/decisions/0019-deferred-models.md).
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def _import_aiogram() -> None:
+    """Import aiogram; whatever it would have built is left to pydantic, which builds a model when it is needed.
+
+    Its modules import the types they refer to for type checkers only, and aiogram hands pydantic their names as it
+    builds. They are put where pydantic looks by itself: among the names of the module that a model is written in.
+    """
+    if "aiogram" in sys.modules:
+        return
+    types: dict[str, Any] = {}
+
+    def remember(_model: type[BaseModel], *, _types_namespace: Mapping[str, Any]) -> None:
+        types.update(_types_namespace)
+
+    build = BaseModel.__dict__["model_rebuild"]
+    BaseModel.model_rebuild = classmethod(remember)  # type: ignore[method-assign, assignment]
+    try:
+        import aiogram  # noqa: F401, PLC0415 (the whole purpose)
+    finally:
+        BaseModel.model_rebuild = build  # type: ignore[method-assign]
+    for model in list(types.values()):
+        for name, value in types.items():
+            vars(sys.modules[model.__module__]).setdefault(name, value)
+
+
+_import_aiogram()
