@@ -134,6 +134,7 @@ async def run_bot(settings: Settings) -> None:
         Registration,
         TelegramMessenger,
         build_dispatcher,
+        build_usual_models,
         keep_set_up,
         make_bot,
     )
@@ -145,6 +146,7 @@ async def run_bot(settings: Settings) -> None:
         stack.push_async_callback(bot.session.close)
         basics = await stack.enter_async_context(open_basics(settings, patience_seconds=PATIENCE_SECONDS))
         warm_up()
+        build_usual_models()
         dispatcher = build_dispatcher(
             database=basics.database, store=basics.store, catalogue=basics.catalogue, settings=settings
         )

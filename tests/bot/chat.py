@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -200,6 +201,7 @@ def words(messages: list[Json]) -> str:
     return "\n".join(str(one["text"] or one["caption"]) for one in messages)
 
 
+@cache
 def photo(width: int = 600, height: int = 800, format: str = "JPEG", **how: Any) -> bytes:
     """A picture that is no one colour."""
     picture = Image.linear_gradient("L").resize((width, height)).convert("RGB")

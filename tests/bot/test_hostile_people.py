@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bot.chat import Shop, photo, words
-from media.test_photos import HUNGRY
+from media.test_photos import hungry
 
 
 async def test_t14_whoever_floods_the_chat_waits_alone(shop: Shop) -> None:
@@ -24,7 +24,7 @@ async def test_t14_whoever_floods_the_chat_waits_alone(shop: Shop) -> None:
 
 async def test_t31_while_a_hundred_of_the_worst_photos_are_looked_at_others_are_answered(shop: Shop) -> None:
     """The heaviest that is admitted, in a file of a few kilobytes; ordered by what was done first, not by a clock."""
-    heavy, senders = HUNGRY["webp"], 10
+    heavy, senders = hungry("webp"), 10
     crowd = [await shop.regular() for _ in range(senders)]
     other = await shop.regular()
     for person in crowd:

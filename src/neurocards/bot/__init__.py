@@ -1,6 +1,6 @@
 """Telegram: the inbox, the conversation, and the messenger that carries notices. The only room that imports aiogram."""
 
-from neurocards.bot import deferred  # noqa: F401 (before anybody imports aiogram)
+from neurocards.bot.deferred import build_usual_models  # noqa: I001 (before anybody imports aiogram)
 from neurocards.bot.alarm import Alarm
 from neurocards.bot.dispatcher import build_dispatcher
 from neurocards.bot.handling import Handling
@@ -19,6 +19,7 @@ __all__ = [
     "Registration",
     "TelegramMessenger",
     "build_dispatcher",
+    "build_usual_models",
     "keep_set_up",
     "make_bot",
     "set_up",

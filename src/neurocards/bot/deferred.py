@@ -36,3 +36,27 @@ def _import_aiogram() -> None:
 
 
 _import_aiogram()
+
+from aiogram import methods, types  # noqa: E402 (after the whole purpose)
+
+_USUAL: tuple[type[BaseModel], ...] = (
+    types.Update,
+    types.InlineKeyboardMarkup,
+    methods.AnswerCallbackQuery,
+    methods.DeleteMessage,
+    methods.EditMessageCaption,
+    methods.EditMessageReplyMarkup,
+    methods.EditMessageText,
+    methods.GetFile,
+    methods.SendChatAction,
+    methods.SendDocument,
+    methods.SendMessage,
+    methods.SendPhoto,
+    methods.SendVideo,
+)
+
+
+def build_usual_models() -> None:
+    """Build what every bot needs, before anybody waits for an answer."""
+    for model in _USUAL:
+        model.model_rebuild()

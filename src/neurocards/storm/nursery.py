@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from neurocards import app
+from neurocards.bot import build_usual_models
 from neurocards.db.connection import Away
 from neurocards.domain.scripts import Commission
 from neurocards.logs import set_up_logs
@@ -30,7 +31,6 @@ from neurocards.texts import LANGUAGES, translate
 
 SLOW_TO_IMPORT = (
     "httpcore2",  # httpx2 does so at its first client
-    "neurocards.bot",
     "neurocards.production",
     "neurocards.providers.fal",
     "neurocards.providers.kie",
@@ -62,6 +62,7 @@ def _warm_up(photo: bytes) -> None:
     """Do once what is slow only the first time: import, read the texts, have a prompt written."""
     for module in SLOW_TO_IMPORT:
         importlib.import_module(module)
+    build_usual_models()
     for language in LANGUAGES:
         translate(language, "bot-name")
     asyncio.run(_write_a_prompt(photo))
