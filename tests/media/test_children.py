@@ -21,7 +21,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from media.clips import encoded, texture
-from media.test_photos import HUNGRY, animated, many_scans, png_header
+from media.test_photos import animated, hungry, many_scans, png_header
 from neurocards.bot.screens import photo_refused
 from neurocards.media import children
 from neurocards.media.children import PHOTO_LIMITS, Child, Children, Refused, TooHeavy
@@ -30,7 +30,6 @@ from neurocards.media.photos import BadPhoto, PhotoFault
 from neurocards.media.videos import BadClip, ClipFault
 
 GOOD = encoded(texture(400, 400), "JPEG")
-HEAVY = HUNGRY["webp"]
 """Admitted, and takes longer than anything else that is."""
 
 
@@ -176,7 +175,7 @@ def test_t05_what_is_admitted_is_ended_at_its_limit_and_the_next_photo_goes_on(p
     ):
         with pytest.raises(TooHeavy, match=told):
             for _ in range(9):  # some of its first second of work may be left
-                pool.work("compose_frame", {"width": 1080, "height": 1920}, [HUNGRY[photo]], limits)
+                pool.work("compose_frame", {"width": 1080, "height": 1920}, [hungry(photo)], limits)
         assert pool.work("check_photo", {}, [GOOD], PHOTO_LIMITS)[0]["format"] == "JPEG"
 
 
@@ -209,7 +208,7 @@ def test_t05_a_photo_that_ends_its_child_twice_is_refused(monkeypatch: pytest.Mo
     killer.start()
     try:
         with pytest.raises(BadPhoto) as refused:
-            children.compose_frame(HEAVY)
+            children.compose_frame(hungry("webp"))
     finally:
         stop.set()
         killer.join()
@@ -293,7 +292,7 @@ def test_t05_a_child_does_not_outlive_whoever_started_it() -> None:
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as owner:
         assert owner.stdin and owner.stdout
-        owner.stdin.write(HUNGRY["png palette"])
+        owner.stdin.write(hungry("png palette"))
         owner.stdin.close()
         pid = int(owner.stdout.readline())
         owner.kill()
