@@ -25,7 +25,7 @@ from neurocards.db.connection import Database
 from neurocards.db.embedded import EmbeddedPostgres
 from neurocards.db.migrate import migrate
 from neurocards.simulators import Addresses, running_simulators
-from services import Simulators
+from services import Closing, Simulators
 
 QUICK = {"task_seconds": 0, "render": "shared"}
 
@@ -101,6 +101,14 @@ async def simulators(all_simulators: Addresses) -> AsyncIterator[Simulators]:
         ):
             (await reset).raise_for_status()
         yield Simulators(all_simulators.telegram, all_simulators.kie, all_simulators.fal, all_simulators.openai, client)
+
+
+@pytest.fixture(scope="session")
+async def closing() -> AsyncIterator[Closing]:
+    """What ends while other tests go on: aiogram lets a quarter of a second pass whenever it closes a session."""
+    tasks: Closing = set()
+    yield tasks
+    await asyncio.gather(*tasks)
 
 
 @pytest.fixture(scope="session")

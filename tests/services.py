@@ -1,5 +1,6 @@
 """What tests know of the running simulators."""
 
+import asyncio
 from dataclasses import dataclass
 
 import httpx2
@@ -14,3 +15,7 @@ class Simulators:
     fal: str
     openai: str
     client: httpx2.AsyncClient
+
+
+Closing = set[asyncio.Task[None]]
+"""What is being closed while other tests go on."""

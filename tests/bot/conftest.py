@@ -10,20 +10,9 @@ from obstore.store import MemoryStore
 from bot.chat import Shop
 from neurocards.db.connection import Database
 from neurocards.storage import Store
-from services import Simulators
+from services import Closing, Simulators
 
 _tokens = count(5_000_001)
-
-
-Closing = set[asyncio.Task[None]]
-
-
-@pytest.fixture(scope="session")
-async def closing() -> AsyncIterator[Closing]:
-    """What ends while other tests go on: aiogram lets a quarter of a second pass whenever it closes a session."""
-    tasks: Closing = set()
-    yield tasks
-    await asyncio.gather(*tasks)
 
 
 @pytest.fixture
