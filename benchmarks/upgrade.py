@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -60,13 +61,19 @@ class Watched:
     workers: Counter[str] = field(default_factory=Counter)
 
     async def watch(self, dsn: str) -> None:
-        """Look a hundred times a second, until cancelled."""
+        """Look a hundred times a second, until cancelled; a server that crashes is looked at again when it is back."""
+        while True:
+            with suppress(psycopg.OperationalError):
+                await self._look(dsn)
+            await asyncio.sleep(0.05)
+
+    async def _look(self, dsn: str) -> None:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             while True:
                 cursor = await connection.execute(
                     "select coalesce(max(extract(epoch from clock_timestamp() - waitstart)), 0)::float8"
-                    # Whoever makes an index waits for writers' transactions, and nobody waits for them.
-                    " from pg_locks where not granted and locktype not in ('advisory', 'virtualxid')"
+                    # What a migration can hold up: rows are waited for in any shop, and by its indexes, not for them.
+                    " from pg_locks where not granted and locktype = 'relation'"
                 )
                 row = await cursor.fetchone()
                 self.longest_wait = max(self.longest_wait, row[0] if row else 0.0)

@@ -27,17 +27,38 @@ from neurocards.db.migrate import migrate
 from neurocards.simulators import Addresses, running_simulators
 from services import Closing, Simulators
 
-QUICK = {"task_seconds": 0, "render": "shared"}
+QUICK = {"task_seconds": 0, "render": "shared", "frame_rate": 2}
 
 MEMORY = Path("/dev/shm")
 MEMORY_PREFIX = "neurocards-tests-"
 MEMORY_BYTES = 4 * 2**30
 """What must be free: three servers write a gigabyte of log at most."""
 
+LONGEST = (
+    "test_demo",
+    "test_production",
+    "test_providers",
+    "test_orders_on_the_page",
+    "test_talks_on_the_page",
+    "test_cli",
+    "test_many_sellers",
+    "test_chat_page",
+    "test_storm",
+    "test_bills",
+    "test_secrets",
+    "test_doctor",
+)
+"""The files that take longest, begun first: in the end nobody waits for one of them."""
+
 _numbers = count(1)
 
 # Whoever runs us in the background may have told us to ignore Ctrl-C; the programs under test must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ from neurocards.storm.weather import Progress, Storm, storm_over
 
 LIMIT_SECONDS = 120
 
-pytestmark = [pytest.mark.timeout(LIMIT_SECONDS), pytest.mark.xdist_group("storm")]
+pytestmark = pytest.mark.timeout(LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")

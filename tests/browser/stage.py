@@ -26,7 +26,7 @@ BOT_TOKEN = "220000002:browser-token-of-the-simulated-telegram"
 WELCOME_CREDITS = 1
 OPERATORS = {"ru": 700_001, "en": 700_002}
 """Who may use /admin, by the language of their app."""
-QUICK = {"task_seconds": 0, "render": "shared"}
+QUICK = {"task_seconds": 0, "render": "shared", "frame_rate": 8}
 """KIE makes one clip and gives it to everybody at once."""
 
 _causes = count(1)

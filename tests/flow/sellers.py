@@ -7,6 +7,7 @@ import asyncio
 import io
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -122,18 +123,36 @@ class Seller:
         self.trail.append(f"{name}: {await act(self, Random(seed))}")
         if not waits:
             self.awaited = None
-        await self._wait()
+        await self._wait(going_on=name == "go on")
 
-    async def _wait(self) -> None:
+    async def _wait(self, *, going_on: bool) -> None:
         """Wait until the bot has answered what was just done, if that is something it answers."""
         match self.awaited:
             case Words(version):
                 self.phone.version = version
                 await self.phone.hear(version, seconds=PATIENCE_SECONDS)
             case TapAnswer(callback_id):
-                version = self.phone.version
+                version, newest = self.phone.version, self.phone.last_id(from_bot=True)
                 await self.phone.tap_answer(callback_id, wait_seconds=PATIENCE_SECONDS)
-                await self.phone.hear(version, seconds=GLANCE_SECONDS)
+                heard = await self.phone.hear(version, seconds=PATIENCE_SECONDS if going_on else GLANCE_SECONDS)
+                if going_on and heard:
+                    await self._see_what_comes(newest)
+
+    async def _see_what_comes(self, newest: int) -> None:
+        """Wait for a message after this one, or for a way on: the tapped message changes before the next one comes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while self.phone.last_id(from_bot=True) <= newest and not self.ways_on():
+                    await self.phone.look(wait_seconds=PATIENCE_SECONDS)
+
+    def ways_on(self) -> list[Button]:
+        """The buttons of the bot's newest message that do not lead out."""
+        return [button for button in self.newest_buttons() if not button.data.startswith(LEADING_OUT)]
+
+    def newest_buttons(self) -> list[Button]:
+        """The buttons of the bot's newest message."""
+        newest = self.phone.last_id(from_bot=True)
+        return [button for button in self.phone.buttons() if button.message_id == newest]
 
     async def _unblocked(self, name: str) -> bool:
         """Whether the act can be done: somebody who has blocked the bot first comes back, sooner or later."""
@@ -215,13 +234,11 @@ async def _delete(seller: Seller, draw: Random) -> str:
 
 async def _go_on(seller: Seller, draw: Random) -> str:
     """What the bot's newest message asks for, more or less: how orders come about."""
-    asked = seller.phone.last_id(from_bot=True)
-    buttons = [button for button in seller.phone.buttons() if button.message_id == asked]
-    ahead = [button for button in buttons if not button.data.startswith(LEADING_OUT)]
+    ahead = seller.ways_on()
     if ahead and draw.random() < PURPOSE_SHARE:
         return await _tap(seller, draw, ahead)
     # Only ways out below a question: it wants words. No buttons at all: nothing has begun yet.
-    wants_words = bool(buttons) and not ahead
+    wants_words = bool(seller.newest_buttons()) and not ahead
     return await (_describe if (draw.random() < PURPOSE_SHARE) is wants_words else _photo)(seller, draw)
 
 
