@@ -24,8 +24,8 @@ GLANCE_SECONDS = 0.3
 
 PURPOSE_SHARE = 0.9
 """How often sellers who go on do what they were asked for."""
-LEADING_OUT = ("t:b:", "t:x:")
-"""How the data of Back and Cancel begin. Sellers who did not know would hardly ever get to the end of an order."""
+LEADING_OUT = ("t:b:", "t:x:", "t:w:")
+"""How the data of Back and both Cancels begin. Sellers who did not know would hardly ever get to the end of an order."""
 
 FORGED_MESSAGES = 5
 """A forged tap names one of the newest messages, or one just beyond them."""

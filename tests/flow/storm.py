@@ -140,7 +140,7 @@ async def _opened(site: Site, plan: Plan) -> AsyncIterator["Storm"]:
         OPENAI_BASE_URL=site.openai,
         LEASE_SECONDS="5",
         DOUBT_SECONDS="2",
-        WELCOME_CREDITS="1",
+        WELCOME_CREDITS="3",
     )
     async with (
         open_client() as client,

@@ -29,11 +29,11 @@ _bots = count(7_200_001)
 async def test_random_sellers_leave_nothing_undone_whatever_ends(
     dsn: str, simulators: Simulators, tmp_path: Path
 ) -> None:
-    """Ten sellers do 50 random things each, while bot and worker end three times. NEUROCARDS_STORM_SEED replays."""
+    """Ten sellers do 35 random things each, while bot and worker end three times. NEUROCARDS_STORM_SEED replays."""
     seed = int(os.environ.get("NEUROCARDS_STORM_SEED") or secrets.randbits(32))
     print(f"storm: seed {seed}")  # noqa: T201 (pytest shows it when the test fails)
     site = Site(dsn, simulators.telegram, simulators.kie, simulators.openai, tmp_path)
-    outcome = await weather(site, Plan(seed=seed, sellers=10, acts_each=50, restarts=3))
+    outcome = await weather(site, Plan(seed=seed, sellers=10, acts_each=35, restarts=3))
     assert not outcome.complaints, outcome.told()
     assert outcome.figures.orders > 0
     assert outcome.figures.completed > 0
