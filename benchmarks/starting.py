@@ -19,7 +19,7 @@ ROOT = Path(__file__).absolute().parent.parent
 
 IMPORTS = {
     "a command": "import neurocards.cli",
-    "the bot": "import neurocards.cli, neurocards.bot",
+    "the bot": "import neurocards.cli, neurocards.bot; neurocards.bot.build_usual_models()",
     "the bot, all of aiogram's models built": "import neurocards.cli, aiogram, neurocards.bot",
 }
 MOST_RATIO = 0.6

@@ -50,12 +50,22 @@ USUAL = (
     " alter table jobs add column next text; alter table notices add column next text not null default '';"
 )
 
+_WAITS_FOR_THE_MIGRATION = b"""
+    with migrating as (
+         select pid from pg_locks
+          where locktype = 'advisory' and granted and (classid::bigint << 32) + objid::bigint = %s)
+    select coalesce(max(extract(epoch from clock_timestamp() - waitstart)), 0)::float8
+      from pg_locks
+     where not granted and pid not in (select pid from migrating)
+       and pg_blocking_pids(pid) && array(select pid from migrating)
+"""
+
 console = Console()
 
 
 @dataclass
 class Watched:
-    """What the server showed of waits and workers."""
+    """What the server showed of waits for the migration, in seconds, and of workers."""
 
     longest_wait: float = 0.0
     workers: Counter[str] = field(default_factory=Counter)
@@ -70,11 +80,7 @@ class Watched:
     async def _look(self, dsn: str) -> None:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             while True:
-                cursor = await connection.execute(
-                    "select coalesce(max(extract(epoch from clock_timestamp() - waitstart)), 0)::float8"
-                    # What a migration can hold up: rows are waited for in any shop, and by its indexes, not for them.
-                    " from pg_locks where not granted and locktype = 'relation'"
-                )
+                cursor = await connection.execute(_WAITS_FOR_THE_MIGRATION, [migrate.LOCK])
                 row = await cursor.fetchone()
                 self.longest_wait = max(self.longest_wait, row[0] if row else 0.0)
                 cursor = await connection.execute("select distinct lease_owner from jobs where state = 'running'")

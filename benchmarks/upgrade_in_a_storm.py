@@ -14,6 +14,8 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ START_SECONDS = 120.0
 """How long the first order of the storm is waited for."""
 
 CRASHED = (psycopg.OperationalError, migrate.Busy)
+MOVING_SECONDS = 120.0
+DRAINING_SECONDS = 60.0
 WORKER_SHARE = 0.4
 """For how much of the storm the worker of today is there."""
 
@@ -65,21 +69,22 @@ def surroundings(storm_pid: int) -> dict[str, str]:
 
 
 async def move_on(dsn: str, folder: Path) -> tuple[list[str], int]:
-    """Migrate to today's schema and one step further; what was applied, and how often that was broken off."""
+    """Migrate to today's schema and one step further; what was applied, and in how many tries.
+
+    Raises TimeoutError when the database does not come back.
+    """
     shutil.copytree(migrate.MIGRATIONS, folder)
     (folder / "9999_usual.sql").write_text(USUAL)
     migrate.MIGRATIONS = folder
     wanted: list[str] = []
-    broken_off = 0
-    while True:
-        try:
-            wanted = wanted or await migrate.pending(dsn)
-            await migrate.migrate(dsn)
-        except CRASHED:
-            broken_off += 1
-            await asyncio.sleep(0.2)
-        else:
-            return wanted, broken_off
+    async with asyncio.timeout(MOVING_SECONDS):
+        for tries in count(1):
+            with suppress(*CRASHED):
+                wanted = wanted or await migrate.pending(dsn)
+                await migrate.migrate(dsn)
+                return wanted, tries
+            await asyncio.sleep(0.5)
+    raise AssertionError("a timeout ends in an error")
 
 
 async def measure(commit: str, seconds: float, seed: int) -> dict[str, Any]:
@@ -102,7 +107,7 @@ async def measure(commit: str, seconds: float, seed: int) -> dict[str, Any]:
             watching = asyncio.create_task(watched.watch(dsn))
             await asyncio.sleep(seconds / 4)
             console.print("the schema moves on…")
-            applied, broken_off = await move_on(dsn, scratch / "migrations")
+            applied, tries = await move_on(dsn, scratch / "migrations")
             longest_wait = watched.longest_wait
             console.print("a worker of today beside the old ones…")
             watched.workers.clear()
@@ -114,11 +119,15 @@ async def measure(commit: str, seconds: float, seed: int) -> dict[str, Any]:
                     stdout=log,
                     stderr=log,
                 )
-                await asyncio.sleep(seconds * WORKER_SHARE)
-                worker.send_signal(signal.SIGTERM)
-                status = await worker.wait()
+                try:
+                    await asyncio.sleep(seconds * WORKER_SHARE)
+                finally:
+                    worker.send_signal(signal.SIGTERM)
+                status = await asyncio.wait_for(worker.wait(), DRAINING_SECONDS)
             looks, mine = dict(watched.workers), f":{worker.pid}"
             watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
             told, _ = await storm.communicate()
         finally:
             if storm.returncode is None:
@@ -130,7 +139,7 @@ async def measure(commit: str, seconds: float, seed: int) -> dict[str, Any]:
     return {
         "older": commit,
         "applied": applied,
-        "broken_off_by_crashes": broken_off,
+        "tries": tries,
         "longest_lock_wait_seconds": round(longest_wait, 3),
         "looks_at_running_jobs": {"of then": old, "of today": new},
         "todays_worker_ended_with": status,

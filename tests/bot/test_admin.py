@@ -94,6 +94,17 @@ async def test_t16_to_everybody_else_admin_is_an_unknown_command_and_the_attempt
     assert act.reason.startswith("no operator; update ")
 
 
+async def test_t16_who_asks_again_and_again_is_on_record_once_an_hour(shop: Shop) -> None:
+    await operator_of(shop)
+    person, other = await shop.regular(), await shop.regular()
+    for who in (person, person, other, person):
+        await who.write("/admin")
+    assert [act.operator for act in await acts(shop)] == [f"telegram {person.id}", f"telegram {other.id}"]
+    await advance(shop.database, 3601)
+    await person.write("/admin")
+    assert len(await acts(shop)) == 3
+
+
 def user(id: int, **more: Any) -> Json:  # Any: JSON
     return {"id": id, "is_bot": False, "first_name": "Ann", "language_code": "en", **more}
 

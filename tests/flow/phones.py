@@ -117,12 +117,16 @@ class Phone:
         """Wait until the bot has said or changed something after this version of the chat; False when it has not."""
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + seconds
-        while not any(one["from_bot"] and one["version"] > after_version for one in self.messages):
+        while not self.heard(after_version):
             left = gives_up_at - loop.time()
             if left <= 0:
                 return False
             await self.look(wait_seconds=left)
         return True
+
+    def heard(self, after_version: int) -> bool:
+        """Whether the bot had said or changed something after this version of the chat, when it was last looked at."""
+        return any(one["from_bot"] and one["version"] > after_version for one in self.messages)
 
     async def offered(self, verb: str, value: str = "", *, seconds: float) -> Button:
         """The newest button of the conversation that does this, as soon as there is one; raises TimeoutError."""

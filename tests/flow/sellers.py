@@ -25,7 +25,7 @@ GLANCE_SECONDS = 0.3
 PURPOSE_SHARE = 0.9
 """How often sellers who go on do what they were asked for."""
 LEADING_OUT = ("t:b:", "t:x:", "t:w:")
-"""How the data of Back and both Cancels begin. Sellers who did not know would hardly ever get to the end of an order."""
+"""How the data of Back and both Cancels begin: sellers who did not know would hardly ever get to an order's end."""
 
 FORGED_MESSAGES = 5
 """A forged tap names one of the newest messages, or one just beyond them."""
@@ -134,15 +134,18 @@ class Seller:
             case TapAnswer(callback_id):
                 version, newest = self.phone.version, self.phone.last_id(from_bot=True)
                 await self.phone.tap_answer(callback_id, wait_seconds=PATIENCE_SECONDS)
-                heard = await self.phone.hear(version, seconds=PATIENCE_SECONDS if going_on else GLANCE_SECONDS)
-                if going_on and heard:
-                    await self._see_what_comes(newest)
+                if going_on:
+                    await self._see_what_comes(version, newest)
+                else:
+                    await self.phone.hear(version, seconds=GLANCE_SECONDS)
 
-    async def _see_what_comes(self, newest: int) -> None:
-        """Wait for a message after this one, or for a way on: the tapped message changes before the next one comes."""
+    async def _see_what_comes(self, version: int, newest: int) -> None:
+        """Wait until the tapped message has changed, and then for a way on or a message newer than the newest."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while self.phone.last_id(from_bot=True) <= newest and not self.ways_on():
+                while not (
+                    self.phone.heard(version) and (self.phone.last_id(from_bot=True) > newest or self.ways_on())
+                ):
                     await self.phone.look(wait_seconds=PATIENCE_SECONDS)
 
     def ways_on(self) -> list[Button]:
@@ -237,7 +240,7 @@ async def _go_on(seller: Seller, draw: Random) -> str:
     ahead = seller.ways_on()
     if ahead and draw.random() < PURPOSE_SHARE:
         return await _tap(seller, draw, ahead)
-    # Only ways out below a question: it wants words. No buttons at all: nothing has begun yet.
+    # Only ways out: a question wants words, or an order is being made. No buttons at all: nothing has begun yet.
     wants_words = bool(seller.newest_buttons()) and not ahead
     return await (_describe if (draw.random() < PURPOSE_SHARE) is wants_words else _photo)(seller, draw)
 

@@ -128,7 +128,7 @@ async def test_t33_whatever_goes_wrong_is_a_failure(desk: Desk, mode: Mode, faul
 
 
 async def test_an_answer_cut_short_is_a_failure(desk: Desk) -> None:
-    assert "out of shape" in str(await failure(desk, "responses", kind="incomplete"))
+    assert "incomplete (max_output_tokens)" in str(await failure(desk, "responses", kind="incomplete"))
     assert "incomplete (length)" in str(await failure(desk, "chat", kind="incomplete"))
 
 

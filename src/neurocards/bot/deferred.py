@@ -15,14 +15,16 @@ def _import_aiogram() -> None:
     """Import aiogram; whatever it would have built is left to pydantic, which builds a model when it is needed.
 
     Its modules import the types they refer to for type checkers only, and aiogram hands pydantic their names as it
-    builds. They are put where pydantic looks by itself: among the names of the module that a model is written in.
+    builds. They are put where pydantic looks by itself: among the names of each module that a model is written in.
     """
     if "aiogram" in sys.modules:
         return
-    types: dict[str, Any] = {}
+    names: dict[str, Any] = {}
+    modules: set[str] = set()
 
-    def remember(_model: type[BaseModel], *, _types_namespace: Mapping[str, Any]) -> None:
-        types.update(_types_namespace)
+    def remember(model: type[BaseModel], *, _types_namespace: Mapping[str, Any]) -> None:
+        names.update(_types_namespace)
+        modules.add(model.__module__)
 
     build = BaseModel.__dict__["model_rebuild"]
     BaseModel.model_rebuild = classmethod(remember)  # type: ignore[method-assign, assignment]
@@ -30,9 +32,9 @@ def _import_aiogram() -> None:
         import aiogram  # noqa: F401, PLC0415 (the whole purpose)
     finally:
         BaseModel.model_rebuild = build  # type: ignore[method-assign]
-    for model in list(types.values()):
-        for name, value in types.items():
-            vars(sys.modules[model.__module__]).setdefault(name, value)
+    for module in modules:
+        for name, value in names.items():
+            vars(sys.modules[module]).setdefault(name, value)
 
 
 _import_aiogram()
@@ -41,6 +43,7 @@ from aiogram import methods, types  # noqa: E402 (after the whole purpose)
 
 _USUAL: tuple[type[BaseModel], ...] = (
     types.Update,
+    types.InlineKeyboardButton,
     types.InlineKeyboardMarkup,
     methods.AnswerCallbackQuery,
     methods.DeleteMessage,

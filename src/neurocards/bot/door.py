@@ -56,8 +56,8 @@ class Door(BaseMiddleware):
         log.warning("operator_refused", fault=fault)
         who = named(knock.person) if knock.person is not None else "telegram"
         await self._database.run(
-            lambda tx: operators.record(
-                tx, operator=who, action="refused", subject="/admin", reason=f"{fault}; update {update.update_id}"
+            lambda tx: operators.record_refusal(
+                tx, operator=who, subject="/admin", fault=fault, detail=f"update {update.update_id}"
             )
         )
 

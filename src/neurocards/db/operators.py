@@ -40,6 +40,21 @@ async def record(tx: Transaction, *, operator: str, action: str, subject: str = 
     )
 
 
+async def record_refusal(tx: Transaction, *, operator: str, subject: str, fault: str, detail: str) -> None:
+    """Write down that somebody was refused, of whom and of which fault once an hour: nobody can bury what was done."""
+    await tx.execute(
+        """
+        insert into operator_actions (operator, action, subject, reason)
+        select %(operator)s, 'refused', %(subject)s, %(fault)s || '; ' || %(detail)s
+         where not exists (
+               select from operator_actions
+                where operator = %(operator)s and action = 'refused' and starts_with(reason, %(fault)s || '; ')
+                  and at > clock_now() - interval '1 hour')
+        """,
+        {"operator": operator, "subject": subject, "fault": fault, "detail": detail},
+    )
+
+
 async def latest(tx: Transaction, *, limit: int) -> Sequence[Action]:
     """The last acts, newest first."""
     cursor = tx.cursor(row_factory=class_row(Action))

@@ -8,18 +8,15 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import httpx2
 import openai
 import structlog
 from openai import AsyncOpenAI, Omit, omit
-from openai.types.chat import ChatCompletionMessageParam
-from openai.types.chat.completion_create_params import ResponseFormat
-from openai.types.responses import ResponseInputParam
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from neurocards.domain.failures import Failure, FailureKind, Reason, Scope
 from neurocards.domain.scripts import Commission, WrittenPrompt
@@ -33,6 +30,12 @@ from neurocards.providers.writing import (
     read,
     unusable,
 )
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+    from openai.types.chat.completion_create_params import ResponseFormat
+    from openai.types.responses import ResponseFormatTextConfigParam, ResponseInputParam
+    from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
 Mode = Literal["responses", "chat"]
 
@@ -54,10 +57,44 @@ PAUSE_SECONDS = 60.0
 _THINKS = re.compile(r"gpt-[6-9]")
 _CODE = re.compile(r"[a-z_]{1,60}")
 
-_SCHEMA: ResponseFormat = {
+_SCHEMA: "ResponseFormat" = {
     "type": "json_schema",
     "json_schema": {"name": "VideoPrompt", "strict": True, "schema": VideoPrompt.model_json_schema()},
 }
+_FORMAT: "ResponseFormatTextConfigParam" = {
+    "type": "json_schema",
+    "name": "VideoPrompt",
+    "strict": True,
+    "schema": VideoPrompt.model_json_schema(),
+}
+
+
+class _Details(BaseModel):
+    reason: object = None
+
+
+class _Content(BaseModel):
+    type: str
+    text: str = ""
+
+
+class _Item(BaseModel):
+    type: str
+    content: Sequence[_Content] = ()
+
+
+class _Response(BaseModel):
+    """What we read of an answer of the Responses API."""
+
+    status: object = None
+    incomplete_details: _Details | None = None
+    output: Sequence[_Item] = ()
+
+    def text(self) -> str | None:
+        """The first text; None where there is a refusal or nothing."""
+        contents = (content for item in self.output if item.type == "message" for content in item.content)
+        return next((content.text for content in contents if content.type == "output_text"), None)
+
 
 log = structlog.get_logger()
 
@@ -165,21 +202,25 @@ class OpenAIWriter:
     # The Responses API ------------------------------------------------------------------------------------------------
 
     async def _ask_responses(self, commission: Commission, photo: bytes) -> VideoPrompt:
-        response = await self._client.responses.parse(
-            model=self._model,
-            instructions=INSTRUCTIONS,
-            input=_input(commission, photo),
-            text_format=VideoPrompt,
-            reasoning=omit if isinstance(self._effort, Omit) else {"effort": self._effort},
-            max_output_tokens=MAX_OUTPUT_TOKENS,
-            store=False,
-        )
+        # Not by the SDK's method for it, whose types take a second of a standing event loop to import and to build.
+        body: ResponseCreateParamsNonStreaming = {
+            "model": self._model,
+            "instructions": INSTRUCTIONS,
+            "input": _input(commission, photo),
+            "text": {"format": _FORMAT},
+            "max_output_tokens": MAX_OUTPUT_TOKENS,
+            "store": False,
+        }
+        if not isinstance(self._effort, Omit):
+            body["reasoning"] = {"effort": self._effort}
+        reply = await self._client.post("/responses", body=body, cast_to=httpx2.Response)
+        response = _Response.model_validate(reply.json())
         if response.status != "completed":
             details = response.incomplete_details
             raise unusable(f"{_code(response.status)} ({_code(details.reason if details else None)})")
-        if response.output_parsed is None:
+        if (text := response.text()) is None:
             raise unusable("refused")
-        return response.output_parsed
+        return VideoPrompt.model_validate_json(text)
 
     # Chat completions -------------------------------------------------------------------------------------------------
 
@@ -279,7 +320,7 @@ def _code(code: object) -> str:
 # The question on the wire ---------------------------------------------------------------------------------------------
 
 
-def _input(commission: Commission, photo: bytes) -> ResponseInputParam:
+def _input(commission: Commission, photo: bytes) -> "ResponseInputParam":
     return [
         {
             "role": "user",
@@ -291,7 +332,7 @@ def _input(commission: Commission, photo: bytes) -> ResponseInputParam:
     ]
 
 
-def _messages(commission: Commission, photo: bytes, *, with_shape: bool) -> list[ChatCompletionMessageParam]:
+def _messages(commission: Commission, photo: bytes, *, with_shape: bool) -> "list[ChatCompletionMessageParam]":
     return [
         {"role": "system", "content": INSTRUCTIONS + SHAPE_IN_WORDS if with_shape else INSTRUCTIONS},
         {
