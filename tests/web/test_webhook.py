@@ -42,9 +42,9 @@ async def webhook(shop: Shop, doorway: Doorway) -> AsyncIterator[Registration]:
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what the simulated Telegram does in its own time."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         while not await holds():  # noqa: ASYNC110 (another process would have to set the event)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
 
 async def until_stored(shop: Shop, count: int) -> None:
