@@ -27,6 +27,9 @@ TOKEN = f"4242424:{'b' * 35}"
 SECRET = webhook_secret(TOKEN)
 KEY = callback_key(TOKEN)
 
+ANSWER_SECONDS = 10.0
+SILENCE_SECONDS = 0.3
+
 Row = tuple[Any, ...]  # Any: what a test selects
 
 
@@ -65,9 +68,10 @@ class Door:
         writer.write("\r\n".join([*lines, "Host: shop", "", ""]).encode() + body)
         answer = b""
         with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(0.3):
+            async with asyncio.timeout(ANSWER_SECONDS) as limit:
                 while chunk := await reader.read(65536):
                     answer += chunk
+                    limit.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
         writer.close()
         return answer
 
