@@ -305,7 +305,7 @@ async def _tap(seller: Seller, draw: Random, buttons: list[Button]) -> str:
 
 
 ACTS: dict[str, tuple[int, Callable[[Seller, Random], Awaitable[str]]]] = {
-    "go on": (75, _go_on),
+    "go on": (160, _go_on),
     "write": (5, _write),
     "command": (4, _command),
     "start": (2, _start),
