@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from neurocards.db import books, customers, drafts, generations, jobs, orders
 from neurocards.db.books import Violation
-from neurocards.db.connection import Database
+from neurocards.db.connection import Database, Transaction
 from neurocards.db.customers import Customer
 from neurocards.db.generations import Video
 from neurocards.db.jobs import Job
@@ -87,23 +87,29 @@ async def claim(database: Database, *, limit: int = 100, worker: str = "test", l
     )
 
 
+async def intents(tx: Transaction, taken: Sequence[Job], *, cost_usd: float) -> list[UUID]:
+    """The attempts, one for each job, whose submits are about to leave."""
+    ids = [uuid4() for _ in taken]
+    for attempt_id, job in zip(ids, taken, strict=True):
+        await generations.begin(tx, job.subject_id, deadline_seconds=3600)
+        await generations.intend(
+            tx,
+            job.subject_id,
+            attempt_id=attempt_id,
+            provider="kie",
+            model="m",
+            lease_number=job.lease_number,
+            cost_usd=cost_usd,
+        )
+    return ids
+
+
 async def attempted(database: Database, *ends: AttemptState | None, cost_usd: float) -> None:
     """Videos whose submits have left, and what became of those."""
     await new_order(database, videos=len(ends))
     taken = await claim(database)
     async with database.transaction() as tx:
-        for job, end in zip(taken, ends, strict=True):
-            attempt_id = uuid4()
-            await generations.begin(tx, job.subject_id, deadline_seconds=3600)
-            await generations.intend(
-                tx,
-                job.subject_id,
-                attempt_id=attempt_id,
-                provider="kie",
-                model="m",
-                lease_number=job.lease_number,
-                cost_usd=cost_usd,
-            )
+        for job, attempt_id, end in zip(taken, await intents(tx, taken, cost_usd=cost_usd), ends, strict=True):
             if end is not None:
                 await generations.end_attempt(tx, attempt_id, end, "no answer")
             if end is AttemptState.ABANDONED:

@@ -1,7 +1,6 @@
 """What the shop measures of itself: each figure moves with what it is about, and with nothing else."""
 
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -10,7 +9,7 @@ from neurocards.db.connection import Database
 from neurocards.db.measures import Measures
 from neurocards.domain.failures import Failure, FailureKind, Reason, Scope
 from neurocards.domain.generations import AttemptState
-from shop import advance, claim, make_video, new_customer, new_draft, new_order, place
+from shop import advance, claim, intents, make_video, new_customer, new_draft, new_order, place
 
 
 async def measured(database: Database) -> Measures:
@@ -108,19 +107,8 @@ async def test_updates_wait_and_die(database: Database) -> None:
 async def test_lost_answers_and_orphans_are_measured_by_provider(database: Database) -> None:
     await new_order(database, videos=5)
     taken = await claim(database)
-    ids = [uuid4() for _ in taken]
     async with database.transaction() as tx:
-        for attempt_id, job in zip(ids, taken, strict=True):
-            await generations.begin(tx, job.subject_id, deadline_seconds=3600)
-            await generations.intend(
-                tx,
-                job.subject_id,
-                attempt_id=attempt_id,
-                provider="kie",
-                model="m",
-                lease_number=job.lease_number,
-                cost_usd=0.5,
-            )
+        ids = await intents(tx, taken, cost_usd=0.5)
         await generations.end_attempt(tx, ids[0], AttemptState.UNKNOWN, "no answer")
         await generations.end_attempt(tx, ids[1], AttemptState.REFUSED, "busy")
         await generations.record_task(tx, ids[2], "task")

@@ -57,15 +57,16 @@ PAUSE_SECONDS = 60.0
 _THINKS = re.compile(r"gpt-[6-9]")
 _CODE = re.compile(r"[a-z_]{1,60}")
 
+_SHAPE = VideoPrompt.model_json_schema()
 _SCHEMA: "ResponseFormat" = {
     "type": "json_schema",
-    "json_schema": {"name": "VideoPrompt", "strict": True, "schema": VideoPrompt.model_json_schema()},
+    "json_schema": {"name": "VideoPrompt", "strict": True, "schema": _SHAPE},
 }
 _FORMAT: "ResponseFormatTextConfigParam" = {
     "type": "json_schema",
     "name": "VideoPrompt",
     "strict": True,
-    "schema": VideoPrompt.model_json_schema(),
+    "schema": _SHAPE,
 }
 
 
